@@ -1,0 +1,7 @@
+"""Resumer wakes a hibernating thread exactly once, on a genuine signed decision."""
+
+from __future__ import annotations
+
+from .app import Resumer
+
+__all__ = ["Resumer"]

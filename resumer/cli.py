@@ -1,0 +1,233 @@
+"""The `resumer` command."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from looppause_sdk.errors import LoopPauseError
+
+from .app import Resumer
+from .emulator import Emulator, PauseFileError, serve_emulator
+from .errors import ResumerError
+from .migrate import migrate as run_migrations
+from .serving import serving, stop_signals
+from .settings import Settings
+from .telemetry import log_to
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    name="resumer",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Wakes a hibernating LangGraph thread exactly once, on a genuine signed decision.\n\n"
+    "New here? Run `resumer dev`: it starts everything on this machine.",
+    epilog="Settings come from the environment: RESUMER_DATABASE_URL (or DATABASE_URL), "
+    "RESUMER_GRAPHS (name=module:attribute, ...), LOOPPAUSE_SIGNING_SECRET or "
+    "LOOPPAUSE_PUBLIC_KEYS. The README has them all.",
+)
+
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.", envvar="PORT")]
+Database = Annotated[
+    str | None,
+    typer.Option(help="PostgreSQL URL; else RESUMER_DATABASE_URL or DATABASE_URL."),
+]
+GraphNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--graph",
+        help="name=module:attribute of a graph to resume, once for each; else RESUMER_GRAPHS.",
+    ),
+]
+
+
+def main() -> None:
+    """Run the command; every expected failure is one line that says what to do."""
+    try:
+        app()
+    except (ResumerError, LoopPauseError, PauseFileError) as error:
+        typer.secho(f"resumer: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"resumer {version('looppause-resumer')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def dev(
+    graph: Annotated[
+        str | None,
+        typer.Option(help="Your own graph, as module:attribute or path.py:attribute."),
+    ] = None,
+    state: Annotated[
+        str | None,
+        typer.Option("--input", help="JSON to start your graph with; without it, none is started."),
+    ] = None,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Approve by itself, then exit.")
+    ] = False,
+    reject: Annotated[bool, typer.Option("--reject", help="Reject by itself, then exit.")] = False,
+    data: Annotated[Path, typer.Option(help="Folder for PostgreSQL and the inbox.")] = Path(
+        ".resumer"
+    ),
+    database_url: Annotated[
+        str | None, typer.Option(help="Your own PostgreSQL instead of the embedded one.")
+    ] = None,
+    scheme: Annotated[
+        str, typer.Option(help="How the local LoopPause signs: hmac or ed25519.")
+    ] = "hmac",
+    host: Host = "127.0.0.1",
+    port: Port = 8777,
+) -> None:
+    """Start everything on this machine: PostgreSQL, a local LoopPause, the receiver, an agent."""
+    from .dev import Dev
+
+    if approve and reject:
+        raise typer.BadParameter("choose --approve or --reject, not both")
+    log_to(level="INFO")
+    decision = "approved" if approve else "rejected" if reject else None
+    session = Dev(
+        graph=graph,
+        state=state,
+        decision=decision,
+        data=data,
+        database_url=database_url,
+        scheme=_scheme(scheme),
+        host=host,
+        port=0 if decision and port == 8777 else port,
+    )
+    raise typer.Exit(asyncio.run(session.run()))
+
+
+@app.command()
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    database_url: Database = None,
+    graph: GraphNames = None,
+) -> None:
+    """Receive proofs and resume threads, in one process."""
+    _run(_serve(_settings(database_url, graph), host, port, worker=True))
+
+
+@app.command()
+def web(host: Host = "127.0.0.1", port: Port = 8000, database_url: Database = None) -> None:
+    """Receive proofs only; `resumer worker` resumes the threads."""
+    _run(_serve(_settings(database_url, None), host, port, worker=False))
+
+
+@app.command()
+def worker(database_url: Database = None, graph: GraphNames = None) -> None:
+    """Resume threads only; `resumer web` receives the proofs."""
+    _run(_work(_settings(database_url, graph)))
+
+
+@app.command()
+def migrate(
+    database_url: Database = None,
+    checkpoint_url: Annotated[
+        str | None,
+        typer.Option(help="The checkpointer's database, if another; else RESUMER_CHECKPOINT_URL."),
+    ] = None,
+) -> None:
+    """Create or upgrade the tables and the index. Safe to repeat, from several replicas too."""
+    urls = Settings.database_urls(database_url, checkpoint_url)
+    _run(run_migrations(*urls))
+    typer.echo("migrated")
+
+
+@app.command()
+def emulator(
+    host: Host = "127.0.0.1",
+    port: Port = 8787,
+    scheme: Annotated[str, typer.Option(help="How proofs are signed: hmac or ed25519.")] = "hmac",
+    file: Annotated[
+        Path | None, typer.Option(help="Keep pauses and keys in this file; else in memory.")
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(help="The only API key that is let in; else any.", envvar="LOOPPAUSE_API_KEY"),
+    ] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(help="The HMAC secret; else one is made.", envvar="LOOPPAUSE_SIGNING_SECRET"),
+    ] = None,
+) -> None:
+    """A local LoopPause to develop against: its API, an inbox page, signed webhooks."""
+    log_to(level="INFO")
+
+    def announce(emulator: Emulator) -> None:
+        typer.echo(f"Inbox and API on http://{host}:{port}/ (Ctrl-C stops)")
+        typer.echo(f"  LOOPPAUSE_API_URL=http://{host}:{port}")
+        if scheme == "ed25519":
+            typer.echo(f"  LOOPPAUSE_PUBLIC_KEYS='[\"{emulator.fake.public_key}\"]'")
+        elif secret is None:
+            typer.echo(f"  LOOPPAUSE_SIGNING_SECRET={emulator.fake.secret}")
+
+    serve_emulator(
+        host,
+        port,
+        scheme=_scheme(scheme),
+        secret=secret,
+        api_key=api_key,
+        file=file,
+        announce=announce,
+    )
+
+
+def _scheme(text: str) -> Any:
+    if text not in ("hmac", "ed25519"):
+        raise typer.BadParameter("--scheme must be hmac or ed25519")
+    return text
+
+
+def _settings(database_url: str | None, graph: list[str] | None) -> Settings:
+    graphs = Settings.graphs_from(",".join(graph)) if graph else None
+    return Settings.from_env(database_url=database_url, graphs=graphs)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    log_to(level="INFO")
+    asyncio.run(work)
+
+
+async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> None:
+    resumer = Resumer(settings=settings, worker=worker)
+    with stop_signals() as stop:
+        async with (
+            resumer.running(),
+            serving(resumer.app, host, port, drain_seconds=settings.drain_seconds) as address,
+        ):
+            typer.echo(f"{address}/webhooks/looppause", err=True)
+            await stop.wait()
+
+
+async def _work(settings: Settings) -> None:
+    with stop_signals() as stop:
+        async with Resumer(settings=settings).running():
+            await stop.wait()

@@ -1,0 +1,166 @@
+"""A pause's document as the page shows it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from .forms import Input, read_form
+
+__all__ = ["Inbox", "PauseView", "ago", "duration", "is_tabular", "show_inbox", "show_pause"]
+
+SHOWN = 200
+ENDINGS = {"timed_out": "Timed out", "expired": "Expired"}
+
+
+@dataclass(frozen=True)
+class PauseView:
+    """One pause, ready for the templates. Times are aware datetimes.
+
+    `request` is the question as it was sent, `proof` the signed answer (empty while it waits),
+    `delivery` what the deliverer has noted.
+    """
+
+    document: Mapping[str, Any]
+    request: Mapping[str, Any]
+    proof: Mapping[str, Any]
+    delivery: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Its pause id."""
+        return str(self.document["pause_id"])
+
+    @property
+    def version(self) -> str:
+        """Changes whenever something about the pause does."""
+        text = json.dumps(self.document, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether nobody has answered yet."""
+        return not self.proof
+
+    @property
+    def verdict(self) -> str:
+        """`waiting`, `approved`, `rejected` or `ended`: the colour of a pause."""
+        return "waiting" if self.waiting else str(self.proof.get("decision", "ended"))
+
+    @property
+    def headline(self) -> str:
+        """How it ended, in two words at most."""
+        if self.document["status"] == "responded":
+            return str(self.proof["decision"]).capitalize()
+        return ENDINGS.get(self.document["status"], "Ended")
+
+    @property
+    def automatic(self) -> bool:
+        """Whether a configured default answered, and no person."""
+        return self.proof.get("authorization_type") == "system_fallback"
+
+    @property
+    def created(self) -> datetime:
+        """When it was asked."""
+        return datetime.fromisoformat(self.document["created_at"])
+
+    @property
+    def expires(self) -> datetime:
+        """When it times out."""
+        return datetime.fromisoformat(self.document["expires_at"])
+
+    @property
+    def ended(self) -> datetime:
+        """When it was answered or ended."""
+        return datetime.fromisoformat(self.document["ended_at"])
+
+    @property
+    def inputs(self) -> Sequence[Input]:
+        """What its form asks for."""
+        return read_form(self.request.get("form"))
+
+    @property
+    def webhook(self) -> str | None:
+        """The webhook's address without what may be secret in it: user, password and query."""
+        url = self.request.get("webhook_url")
+        if not url:
+            return None
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"
+
+    @property
+    def next_attempt(self) -> datetime | None:
+        """When its proof is delivered again."""
+        moment = self.delivery.get("next_attempt_at")
+        return datetime.fromisoformat(moment) if moment else None
+
+    @property
+    def pretty_request(self) -> str:
+        """The request as JSON, its webhook shown as on the page."""
+        shown = dict(self.request)
+        if self.webhook:
+            shown["webhook_url"] = self.webhook
+        return json.dumps(shown, indent=2, ensure_ascii=False)
+
+    @property
+    def pretty_proof(self) -> str:
+        """The signed answer as JSON."""
+        return json.dumps(self.proof, indent=2, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """All the page lists; each list the newest first, `answered` cut to the latest."""
+
+    waiting: Sequence[PauseView]
+    answered: Sequence[PauseView]
+    hidden: int
+
+
+def show_pause(document: Mapping[str, Any]) -> PauseView:
+    """The view of one pause."""
+    delivery = document["notes"].get("delivery", {})
+    return PauseView(document, document["request"], document["proof"] or {}, delivery)
+
+
+def show_inbox(documents: Sequence[Mapping[str, Any]]) -> Inbox:
+    """The views of all pauses; `documents` come the newest first."""
+    views = [show_pause(document) for document in documents]
+    waiting = [view for view in views if view.waiting]
+    answered = sorted((v for v in views if not v.waiting), key=lambda v: v.ended, reverse=True)
+    hidden = max(0, len(waiting) - SHOWN) + max(0, len(answered) - SHOWN)
+    return Inbox(waiting[:SHOWN], answered[:SHOWN], hidden)
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its two largest units: `23 h 59 min`, `4 min`, `8 s`."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if minutes < 60:
+        return f"{minutes} min"
+    if hours < 24:
+        return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
+    return f"{days} d {hours % 24} h" if hours % 24 else f"{days} d"
+
+
+def ago(seconds: float) -> str:
+    """How long ago: `just now`, `3 min ago`."""
+    return "just now" if seconds < 60 else f"{duration(seconds)} ago"
+
+
+def is_tabular(value: Any) -> bool:
+    """Whether a list reads best as a table: at least two flat objects with the same members."""
+    if not isinstance(value, list) or len(value) < 2:
+        return False
+    if not all(isinstance(row, dict) and row.keys() == value[0].keys() for row in value):
+        return False
+    cells = [cell for row in value for cell in row.values()]
+    return 0 < len(value[0]) <= 6 and not any(isinstance(cell, (dict, list)) for cell in cells)

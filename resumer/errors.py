@@ -1,0 +1,56 @@
+"""Every error of the receiver, in one tree; each says what to do about it.
+
+ResumerError
+├── SettingsError      settings are missing or wrong: mend and restart
+├── DatabaseNotReady   the database is away, or `resumer migrate` has not run: 503, try later
+├── PoolerRefused      a transaction pooler stands before the database: connect directly
+├── GraphNotLoaded     a registered graph cannot be loaded: mend the code or the setting
+├── ServerNotStarted   the address cannot be had: choose another
+└── LockLost           the lock's connection died: stop what runs under it, try again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "DatabaseNotReady",
+    "GraphNotLoaded",
+    "LockLost",
+    "PoolerRefused",
+    "ResumerError",
+    "ServerNotStarted",
+    "SettingsError",
+]
+
+
+class ResumerError(Exception):
+    """Root of every error the receiver raises."""
+
+
+class SettingsError(ResumerError, ValueError):
+    """Settings that cannot be used, all of them at once."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("the settings cannot be used:\n" + "\n".join(f"  - {f}" for f in faults))
+
+
+class DatabaseNotReady(ResumerError):
+    """The database is away or has not been migrated; nothing was lost, try again later."""
+
+
+class PoolerRefused(ResumerError):
+    """Session locks do not hold behind a transaction pooler; a direct connection is needed."""
+
+
+class GraphNotLoaded(ResumerError):
+    """A registered graph cannot be loaded; the message names it and says why."""
+
+
+class ServerNotStarted(ResumerError):
+    """The address to serve on cannot be had."""
+
+
+class LockLost(ResumerError):
+    """The connection that holds the thread's lock died; the run under it was stopped."""

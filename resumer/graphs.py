@@ -1,0 +1,110 @@
+"""Load the user's graphs and find the one that an interrupt belongs to."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .errors import GraphNotLoaded
+
+__all__ = ["ANY_AGENT", "Graphs"]
+
+ANY_AGENT = "*"
+
+
+@dataclass
+class Graphs:
+    """Graphs by agent id: compiled, built by a factory, or named `module:attribute`.
+
+    A name may also be a path, `agents/procurement.py:graph`. The agent id `*` stands for every
+    agent that has no graph of its own.
+    """
+
+    registered: Mapping[str, Any]
+    _loaded: dict[str, Any] = field(default_factory=dict)
+    _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def name_for(self, agent_id: str | None) -> str | None:
+        """The registered name that serves this agent, or None if no graph does.
+
+        An interrupt that does not say who asked belongs to the only graph there is.
+        """
+        if agent_id in self.registered:
+            return agent_id
+        if ANY_AGENT in self.registered:
+            return ANY_AGENT
+        if agent_id is None and len(self.registered) == 1:
+            return next(iter(self.registered))
+        return None
+
+    async def load(self, name: str) -> Any:
+        """The compiled graph registered under `name`. Raises `GraphNotLoaded`."""
+        if name not in self._loaded:
+            async with self._loading:
+                if name not in self._loaded:
+                    self._loaded[name] = await _build(name, self.registered[name])
+        return self._loaded[name]
+
+    async def load_all(self) -> None:
+        """Load every graph, so that a mistake shows at the start. Raises `GraphNotLoaded`."""
+        for name in self.registered:
+            await self.load(name)
+
+
+async def _build(name: str, spec: Any) -> Any:
+    try:
+        graph = _attribute(spec) if isinstance(spec, str) else spec
+        if not _is_graph(graph) and callable(graph):
+            graph = graph()
+        if inspect.isawaitable(graph):
+            graph = await graph
+        if hasattr(graph, "compile") and not _is_graph(graph):
+            graph = graph.compile()
+    except Exception as error:
+        raise GraphNotLoaded(f"graph {name!r}: {type(error).__name__}: {error}") from error
+    if not _is_graph(graph):
+        raise GraphNotLoaded(
+            f"graph {name!r} is a {type(graph).__name__}; register a compiled LangGraph graph, "
+            "a function that returns one, or 'module:attribute'"
+        )
+    return graph
+
+
+def _is_graph(candidate: Any) -> bool:
+    return all(hasattr(candidate, name) for name in ("ainvoke", "aget_state", "checkpointer"))
+
+
+def _attribute(path: str) -> Any:
+    location, _, attribute = path.partition(":")
+    if not location or not attribute:
+        raise ValueError(f"{path!r} is not module:attribute")
+    found: Any = _from_file(Path(location)) if location.endswith(".py") else _module(location)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _module(name: str) -> ModuleType:
+    # A console script does not have the working directory on its path; `python -m` does.
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    return importlib.import_module(name)
+
+
+def _from_file(path: Path) -> ModuleType:
+    name = f"resumer_graph_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None or not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # so that types defined in it can be looked up by name
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,57 @@
+"""Take one delivery in: verify it, then record it and enqueue its work in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from looppause_sdk.proof import Proof, verify
+
+from .db import is_transient
+from .errors import DatabaseNotReady
+from .model import Receipt
+from .pauses import Pauses
+from .telemetry import get_logger
+
+__all__ = ["Intake"]
+
+log = get_logger()
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Where deliveries go in, and the keys that may have signed them."""
+
+    pauses: Pauses
+    secrets: Sequence[str] = field(repr=False)
+    public_keys: Sequence[str] = ()
+
+    def verify(self, body: bytes | str | Mapping[str, Any]) -> Proof:
+        """The decision in `body` if one of our keys has signed it. Raises `ProofError`."""
+        return verify(body, secrets=self.secrets, public_keys=self.public_keys)
+
+    async def accept(self, body: bytes) -> Receipt:
+        """Return what became of the delivery, once that is on disk.
+
+        Raises `ProofMalformed` or `ProofInvalid` before any database work, and
+        `DatabaseNotReady` if it could not be recorded: the sender must try again.
+        """
+        proof = self.verify(body)
+        try:
+            receipt = await self.pauses.record(proof, body)
+        except Exception as error:
+            if is_transient(error):
+                raise DatabaseNotReady(
+                    "the proof could not be recorded; deliver it again"
+                ) from error
+            raise
+        log.info(
+            "delivery",
+            result=receipt.result,
+            pause_id=proof.pause_id,
+            decision=proof.decision,
+            authorization_type=proof.authorization_type,
+            key=proof.key_id,
+        )
+        return receipt

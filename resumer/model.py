@@ -1,0 +1,210 @@
+"""The values that move through the receiver: proof in, pause record, interrupt, outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Literal
+from uuid import UUID
+
+__all__ = [
+    "GREGORIAN",
+    "AlreadyResumed",
+    "Failed",
+    "Found",
+    "Inspection",
+    "Outcome",
+    "Parked",
+    "PauseRecord",
+    "Postponed",
+    "Raised",
+    "Receipt",
+    "Resumed",
+    "State",
+    "Waiting",
+    "time_of",
+]
+
+
+GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
+
+
+def time_of(checkpoint_id: str) -> datetime | None:
+    """When a checkpoint was made, or None if its id is not a UUID of version 6."""
+    try:
+        stamp = UUID(checkpoint_id)
+    except ValueError:
+        return None
+    ticks = (stamp.int >> 80) << 12 | (stamp.int >> 64) & 0xFFF
+    return GREGORIAN + timedelta(microseconds=ticks // 10)
+
+
+class State(StrEnum):
+    """Where a pause stands; `answered` to `failed` still have work to do."""
+
+    WAITING = "waiting"
+    ANSWERED = "answered"
+    RESUMING = "resuming"
+    RESUMED = "resumed"
+    FAILED = "failed"
+    PARKED = "parked"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of one delivery, after commit."""
+
+    pause_id: str
+    result: Literal["accepted", "duplicate", "conflict"]
+
+
+@dataclass(frozen=True)
+class PauseRecord:
+    """An answered pause as it stands in the database. Times are UTC."""
+
+    pause_id: str
+    state: State
+    body: bytes = field(repr=False)
+    decision: str
+    received_at: datetime
+    attempts: int = 0
+    started_at: datetime | None = None
+    thread_id: str | None = None
+    interrupt_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An interrupt of a root graph, as the sweep reads it. `pending` if nothing has answered it."""
+
+    checkpoint_id: str
+    thread_id: str
+    task_id: str
+    pending: bool
+    interrupts: tuple[tuple[str, Mapping[str, Any]], ...]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A pause that a thread hibernates at, with no answer yet. Times are UTC."""
+
+    pause_id: str
+    thread_id: str
+    interrupt_id: str
+    agent_id: str | None
+    asked_at: datetime | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """One row of the checkpointer that holds the interrupt of a pause.
+
+    `stored` says whether its checkpoint row exists, `ahead` whether it is newer than every
+    checkpoint of its namespace: the agent's process may yet write it.
+    """
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+    task_id: str
+    interrupt_id: str
+    value: Mapping[str, Any]
+    stored: bool
+    ahead: bool
+
+    @property
+    def root_task(self) -> tuple[str, str | None]:
+        """Name and, where LangGraph gives it, id of the root graph's task that holds it."""
+        name, _, task_id = self.checkpoint_ns.split("|", 1)[0].partition(":")
+        return name, task_id or None
+
+    @property
+    def asked_at(self) -> datetime | None:
+        """When its checkpoint was made."""
+        return time_of(self.checkpoint_id)
+
+    @property
+    def agent_id(self) -> str | None:
+        """The agent that asked, if the gate said so (looppause 0.1.0's does not)."""
+        agent = self.value.get("agent_id")
+        return agent if isinstance(agent, str) else None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What the checkpointer says of a thread, seen through its graph, under the lock.
+
+    `pending` maps interrupt ids to their values. `tasks` names the tasks of the last superstep by
+    id, `unsettled` those of them with no result, error or interrupt, and `runnable` says whether
+    any could run without an answer. `resumed_by` is the pause that our last run on it answered.
+    """
+
+    exists: bool
+    checkpoint_id: str | None = None
+    created_at: datetime | None = None
+    pending: Mapping[str, Any] = field(default_factory=dict)
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    unsettled: Mapping[str, str] = field(default_factory=dict)
+    runnable: bool = False
+    resumed_by: str | None = None
+    at_breakpoint: bool = False
+
+    def pending_for(self, pause_id: str) -> tuple[str, ...]:
+        """The pending interrupts that wait for this pause."""
+        return tuple(name for name, value in self.pending.items() if _asks(value) == pause_id)
+
+    def waiting_pauses(self) -> tuple[str, ...]:
+        """The pauses the thread hibernates at now."""
+        asked = (_asks(value) for value in self.pending.values())
+        return tuple(pause_id for pause_id in asked if pause_id is not None)
+
+
+def _asks(value: Any) -> str | None:
+    pause_id = value.get("pause_id") if isinstance(value, Mapping) else None
+    return pause_id if isinstance(pause_id, str) else None
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The thread went on: it finished, or hibernates at `next_pauses`."""
+
+    next_pauses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AlreadyResumed:
+    """Somebody else had resumed the thread; nothing was done."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The graph raised; it is tried again in `retry_in` seconds."""
+
+    error: str
+    retry_in: float
+
+
+@dataclass(frozen=True)
+class Parked:
+    """A person has to act; nothing was consumed. `code` names the rule, for filters and counts."""
+
+    code: str
+    reason: str
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Postponed:
+    """Not yet: look again in `retry_in` seconds. Counts as no attempt."""
+
+    code: str
+    reason: str
+    retry_in: float
+
+
+Outcome = Resumed | AlreadyResumed | Failed | Parked | Postponed

@@ -1,0 +1,169 @@
+"""Pause records and their state machine, over one table."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from looppause_sdk.proof import Proof
+
+from .db import Pool
+from .model import (
+    AlreadyResumed,
+    Failed,
+    Found,
+    Outcome,
+    Parked,
+    PauseRecord,
+    Postponed,
+    Receipt,
+    Resumed,
+    State,
+)
+from .sql import statement
+
+__all__ = ["Pauses"]
+
+_UNFINISHED = (State.ANSWERED, State.RESUMING, State.FAILED)
+
+
+@dataclass(frozen=True)
+class Pauses:
+    """The pause records of one database."""
+
+    pool: Pool
+
+    async def record(self, proof: Proof, body: bytes) -> Receipt:
+        """Store a verified proof and enqueue its work; committed when this returns."""
+        return await self._record(
+            {
+                "pause_id": proof.pause_id,
+                "body": body,
+                "fingerprint": proof.fingerprint,
+                "decision": proof.decision,
+                "authorization_type": proof.authorization_type or None,
+                "responder": _storable(proof.responder),
+                "channel": _storable(proof.channel),
+                "responded_at": _storable(proof.responded_at),
+                "scheme": proof.scheme,
+                "key_id": proof.key_id,
+            }
+        )
+
+    async def record_denial(self, pause_id: str, status: str) -> Receipt:
+        """Store that a pause ended unanswered; it needs no signature, since it opens nothing."""
+        body = json.dumps({"pause_id": pause_id, "status": status}).encode()
+        nothing = ("authorization_type", "responder", "channel", "responded_at", "scheme", "key_id")
+        return await self._record(
+            {
+                "pause_id": pause_id,
+                "body": body,
+                "fingerprint": hashlib.sha256(body).digest(),
+                "decision": status,
+                **dict.fromkeys(nothing),
+            }
+        )
+
+    async def _record(self, values: Mapping[str, Any]) -> Receipt:
+        row = await self._one(statement("record_proof"), {**values, "delivery_id": uuid.uuid4()})
+        if row is None:
+            raise RuntimeError("record_proof.sql returns one row")
+        if row["accepted"]:
+            return Receipt(values["pause_id"], "accepted")
+        return Receipt(values["pause_id"], "duplicate" if row["same"] else "conflict")
+
+    async def load(self, pause_id: str) -> PauseRecord | None:
+        """The record of an answered pause, or None."""
+        row = await self._one(
+            "select pause_id, state, body, decision, received_at, attempts, started_at,"
+            " thread_id, interrupt_id from pauses where pause_id = %s and body is not null",
+            (pause_id,),
+        )
+        return PauseRecord(**{**row, "state": State(row["state"])}) if row else None
+
+    async def begin(self, pause_id: str, found: Found) -> bool:
+        """Note that a resume of this interrupt is about to start; False if it is finished."""
+        row = await self._one(
+            "update pauses set state = 'resuming', thread_id = %s, interrupt_id = %s,"
+            " agent_id = %s, started_at = coalesce(started_at, now()), next_attempt_at = null"
+            " where pause_id = %s and state = any(%s) returning pause_id",
+            (
+                found.thread_id,
+                found.interrupt_id,
+                found.agent_id,
+                pause_id,
+                [str(state) for state in _UNFINISHED],
+            ),
+        )
+        return row is not None
+
+    async def finish(self, pause_id: str, outcome: Outcome, found: Found | None) -> None:
+        """Store how it ended, or why it has to wait."""
+        columns = {**_location(found), **_columns(outcome)}
+        assignments = ", ".join(f"{name} = %({name})s" for name in columns)  # names of ours
+        raised = isinstance(outcome, Failed) or (
+            isinstance(outcome, Parked) and outcome.error is not None
+        )
+        await self._one(
+            f"update pauses set {assignments}, attempts = attempts + %(raised)s,"  # noqa: S608
+            " next_attempt_at = now() + make_interval(secs => %(retry_in)s),"
+            " finished_at = case when %(finished)s then now() end"
+            " where pause_id = %(pause_id)s and state <> 'resumed' returning pause_id",
+            {
+                **columns,
+                "raised": int(raised),
+                "retry_in": getattr(outcome, "retry_in", None),
+                "finished": isinstance(outcome, (Resumed, AlreadyResumed)),
+                "pause_id": pause_id,
+            },
+        )
+
+    async def _one(
+        self, query: Any, parameters: Mapping[str, Any] | Sequence[Any]
+    ) -> dict[str, Any] | None:
+        async with self.pool.connection() as connection:
+            cursor = await connection.execute(query, parameters)
+            return await cursor.fetchone()
+
+
+def _columns(outcome: Outcome) -> dict[str, Any]:
+    """What an outcome changes in the record; what it does not name stays."""
+    match outcome:
+        case Resumed(next_pauses):
+            return {**_ended("resumed"), "next_pauses": list(next_pauses)}
+        case AlreadyResumed(reason):
+            return {**_ended("already_resumed"), "reason": reason}
+        case Failed(error):
+            return {"state": "failed", "outcome": "failed", "error": error}
+        case Parked(code, reason, error):
+            why = {"reason_code": code, "reason": reason}
+            kept = {} if error is None else {"error": error}
+            return {"state": "parked", "outcome": "parked", **why, **kept}
+        case Postponed(code, reason):
+            return {"reason_code": code, "reason": reason}
+
+
+def _ended(outcome: str) -> dict[str, Any]:
+    nothing = dict.fromkeys(("reason_code", "reason", "error"))
+    return {"state": "resumed", "outcome": outcome, **nothing}
+
+
+def _location(found: Found | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    return {
+        "thread_id": found.thread_id,
+        "interrupt_id": found.interrupt_id,
+        "agent_id": found.agent_id,
+    }
+
+
+def _storable(text: str | None) -> str | None:
+    """Text as PostgreSQL takes it; the signed bytes keep the original."""
+    if text is None:
+        return None
+    return text.replace("\0", "�").encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,96 @@
+"""The HTTP edge of a delivery: a capped raw body in, a status out."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+
+from looppause_sdk.errors import ProofInvalid, ProofMalformed
+
+from .errors import DatabaseNotReady
+from .intake import Intake
+from .telemetry import get_logger
+
+__all__ = ["receive", "unavailable"]
+
+RETRY_AFTER_SECONDS = 5
+SLOW_SECONDS = 20.0
+
+_STATUS = {"accepted": 202, "duplicate": 200, "conflict": 200}
+
+log = get_logger()
+
+
+@dataclass(frozen=True)
+class Refused(Exception):
+    """A request that is answered without looking at what it says."""
+
+    status: int
+    error: str
+
+
+async def receive(request: Request, intake: Intake, *, max_bytes: int) -> JSONResponse:
+    """Answer one delivery. An ack is only ever given for what is on disk."""
+    try:
+        _require_json(request)
+        body = await _read(request, max_bytes)
+        receipt = await intake.accept(body)
+    except Refused as refused:
+        return _error(refused.status, refused.error)
+    except ProofMalformed as error:
+        log.warning("delivery_malformed", reason=str(error))
+        return _error(400, f"no usable proof: {error}")
+    except ProofInvalid:
+        log.warning("delivery_not_genuine", client=request.client.host if request.client else None)
+        return _error(401, "not genuine")
+    except DatabaseNotReady as error:
+        log.error("delivery_not_recorded", reason=str(error))
+        return unavailable("not recorded; deliver it again later")
+    return JSONResponse(
+        {"status": receipt.result, "pause_id": receipt.pause_id},
+        status_code=_STATUS[receipt.result],
+    )
+
+
+def unavailable(reason: str) -> JSONResponse:
+    """503: nothing was taken, try again."""
+    response = _error(503, reason)
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def _require_json(request: Request) -> None:
+    media_type = request.headers.get("content-type", "application/json").split(";")[0].strip()
+    if media_type.lower() != "application/json" and not media_type.lower().endswith("+json"):
+        raise Refused(415, "send the proof as application/json")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refused(415, "send the proof without content encoding")
+
+
+async def _read(request: Request, max_bytes: int) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > max_bytes:
+        raise Refused(413, f"a proof has at most {max_bytes} bytes")
+    try:
+        async with asyncio.timeout(SLOW_SECONDS):
+            return await _read_capped(request, max_bytes)
+    except TimeoutError:
+        raise Refused(408, "the body came too slowly") from None
+    except ClientDisconnect:
+        raise Refused(400, "the body was cut off") from None
+
+
+async def _read_capped(request: Request, max_bytes: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise Refused(413, f"a proof has at most {max_bytes} bytes")
+    return bytes(body)
+
+
+def _error(status: int, reason: str) -> JSONResponse:
+    return JSONResponse({"error": reason}, status_code=status)

@@ -1,0 +1,216 @@
+"""The sweep: compare pauses, threads and LoopPause, and repair what got lost between them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from looppause_sdk import AsyncLoopPauseClient
+from looppause_sdk.errors import (
+    LoopPauseRequestError,
+    LoopPauseUnavailable,
+    ProofError,
+)
+from looppause_sdk.proof import DENIAL_STATUSES, claimed_pause_id
+
+from .errors import GraphNotLoaded
+from .graphs import Graphs
+from .intake import Intake
+from .model import Raised, Waiting, time_of
+from .telemetry import get_logger
+from .threads import Threads, checkpoint_id_at
+from .watchlist import Position, Watchlist
+
+__all__ = ["Reconciler", "Sweep", "next_check"]
+
+PAGE = 500
+PAGES_PER_SWEEP = 200
+BATCH = 100
+IN_FLIGHT = 4
+OVERLAP = timedelta(minutes=10)
+FULL_EVERY = timedelta(hours=6)
+LOST_AFTER = timedelta(seconds=15)
+LONGEST_CHECK = timedelta(minutes=5)
+UNKNOWN_CHECK = timedelta(hours=1)
+
+log = get_logger()
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one sweep found and did, in pauses."""
+
+    requeued: int = 0
+    reopened: int = 0
+    waiting: int = 0
+    asked: int = 0
+    answered: int = 0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Reconciler:
+    """What it takes to sweep. Without `looppause` nothing is asked there.
+
+    `interval` is the time between sweeps, in seconds.
+    """
+
+    watchlist: Watchlist
+    intake: Intake
+    threads: Threads
+    graphs: Graphs
+    looppause: AsyncLoopPauseClient | None
+    interval: float
+    clock: Callable[[], datetime] = _now
+
+    async def sweep(self) -> Sweep:
+        """Repair both ways, once. Safe to repeat; raises only what the database raises."""
+        requeued = await self.watchlist.requeue_lost(older_than=LOST_AFTER, limit=BATCH)
+        reopened = await self._reopen_healed()
+        waiting = await self._read_interrupts()
+        asked, answered = await self._ask()
+        done = Sweep(len(requeued), len(reopened), waiting, asked, answered)
+        repaired = done.requeued or done.reopened or done.answered
+        (log.info if repaired else log.debug)("reconciled", **vars(done))
+        return done
+
+    async def _reopen_healed(self) -> list[str]:
+        now, healed = self.clock(), []
+        for pause_id, code in await self.watchlist.parked(now, limit=BATCH):
+            if await self._has_healed(pause_id, code):
+                healed.append(pause_id)
+            else:
+                await self.watchlist.check_later(pause_id, now + LONGEST_CHECK)
+        return await self.watchlist.reopen(healed) if healed else []
+
+    async def _has_healed(self, pause_id: str, code: str) -> bool:
+        rows = await self.threads.locate(pause_id)
+        if code != "no_graph":
+            return any(row.stored for row in rows)
+        name = self.graphs.name_for(rows[0].agent_id) if rows else None
+        if name is None:
+            return False
+        try:
+            await self.graphs.load(name)
+        except GraphNotLoaded:
+            return False
+        return True
+
+    async def _read_interrupts(self) -> int:
+        """Put new unanswered interrupts on the watch list; return how many were pending."""
+        position, pending = await self._start(), 0
+        for _ in range(PAGES_PER_SWEEP):
+            last = Raised(position.seen_until, "￿", "", pending=False, interrupts=())
+            page = await self.threads.raised_after(last, limit=PAGE)
+            waiting = [pause for raised in page for pause in _waiting(raised)]
+            if waiting:
+                await self.watchlist.note(waiting, first_check=min(60.0, self.interval))
+            pending += len(waiting)
+            if page:
+                position = Position(page[-1].checkpoint_id, position.full_at)
+            if len(page) < PAGE:
+                break
+        await self.watchlist.move_on(position)
+        return pending
+
+    async def _start(self) -> Position:
+        """Where to read from: a little before the end, for clocks and writes that come late."""
+        position, now = await self.watchlist.position(), self.clock()
+        if position.full_at is None or now - position.full_at > FULL_EVERY:
+            return Position("", now)
+        overlap = checkpoint_id_at(now - OVERLAP)
+        return Position(min(position.seen_until, overlap), position.full_at)
+
+    async def _ask(self) -> tuple[int, int]:
+        """Ask LoopPause for what is due; return how many were asked for and answered."""
+        if self.looppause is None:
+            return 0, 0
+        due = await self.watchlist.due(self.clock(), limit=BATCH)
+        slots, out_of_reach = asyncio.Semaphore(IN_FLIGHT), asyncio.Event()
+
+        async def ask(pause_id: str, expires_at: datetime | None) -> bool:
+            async with slots:
+                if out_of_reach.is_set():
+                    return False
+                try:
+                    return await self._ask_for(pause_id, expires_at)
+                except LoopPauseUnavailable as error:
+                    if not out_of_reach.is_set():
+                        log.warning("looppause_unavailable", reason=str(error)[:300])
+                    out_of_reach.set()
+                    return False
+
+        answered = await asyncio.gather(*(ask(*pause) for pause in due))
+        return len(due), sum(answered)
+
+    async def _ask_for(self, pause_id: str, expires_at: datetime | None) -> bool:
+        """Take LoopPause's answer as if it had been delivered; whether there was one."""
+        now = self.clock()
+        later, problem = next_check(now, expires_at, self.interval), None
+        try:
+            if await self._take(pause_id):
+                return True
+        except LoopPauseUnavailable:
+            raise
+        except (LoopPauseRequestError, ProofError) as error:
+            later, problem = now + UNKNOWN_CHECK, f"LoopPause has no usable answer: {error}"[:500]
+            log.warning("looppause_answer_unusable", pause_id=pause_id, reason=str(error)[:300])
+        await self.watchlist.check_later(pause_id, later, problem)
+        return False
+
+    async def _take(self, pause_id: str) -> bool:
+        if self.looppause is None:
+            return False
+        body = await self.looppause.get_pause_body(pause_id)
+        members: dict[str, Any] = json.loads(body)
+        status = str(members.get("status", "")).replace("canceled", "cancelled")
+        if "signature" in members and claimed_pause_id(body) == pause_id:
+            await self.intake.accept(body)
+        elif status in DENIAL_STATUSES:
+            await self.intake.pauses.record_denial(pause_id, status)
+            log.info("denied", pause_id=pause_id, status=status)
+        else:
+            return False
+        return True
+
+
+def next_check(now: datetime, expires_at: datetime | None, interval: float) -> datetime:
+    """When to ask again: every few minutes, and the oftener the nearer the pause is to its end."""
+    if expires_at is None:
+        return now + LONGEST_CHECK
+    left = abs(expires_at - now) / 10
+    return now + min(max(left, timedelta(seconds=interval)), LONGEST_CHECK)
+
+
+def _waiting(raised: Raised) -> list[Waiting]:
+    return [
+        Waiting(
+            pause_id=value["pause_id"],
+            thread_id=raised.thread_id,
+            interrupt_id=interrupt_id,
+            agent_id=_text(value.get("agent_id")),
+            asked_at=time_of(raised.checkpoint_id),
+            expires_at=_time(value.get("expires_at")),
+        )
+        for interrupt_id, value in raised.interrupts
+        if _text(value.get("pause_id"))
+    ]
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value and "\0" not in value else None
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,248 @@
+"""Settings: read once at the edge, every fault reported at once, secrets never in a repr."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from looppause_sdk.errors import LoopPauseConfigError
+from looppause_sdk.proof import load_public_key
+
+from .errors import SettingsError
+
+__all__ = ["RETRY_DELAYS", "Settings"]
+
+RETRY_DELAYS = (1.0, 5.0, 30.0, 120.0, 600.0, 3600.0)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the receiver needs to know. Durations are seconds unless the name says otherwise.
+
+    `checkpoint_url` is the database the agents' checkpointer writes to; it is `database_url`
+    when empty. `settle_seconds` is how long a superstep may stay unsettled before the process
+    that ran it is taken for dead; `early_hours` how long a proof waits for its thread;
+    `stall_seconds` how long a worker may be silent before its jobs are given to others;
+    `retry_delays` are the waits after each time the graph raised, then the pause is parked.
+    `reconcile_seconds` is the time between sweeps, 0 for none.
+    """
+
+    database_url: str = field(repr=False)
+    checkpoint_url: str = field(default="", repr=False)
+    graphs: Mapping[str, Any] = field(default_factory=dict)
+    signing_secrets: tuple[str, ...] = field(default=(), repr=False)
+    public_keys: tuple[str, ...] = ()
+    api_key: str | None = field(default=None, repr=False)
+    api_url: str | None = None
+    max_body_bytes: int = 256 * 1024
+    concurrency: int = 10
+    settle_seconds: float = 300.0
+    early_hours: float = 24.0
+    drain_seconds: float = 25.0
+    stall_seconds: float = 30.0
+    reconcile_seconds: float = 60.0
+    retry_delays: tuple[float, ...] = RETRY_DELAYS
+
+    def __post_init__(self) -> None:
+        if faults := list(_faults(self)):
+            raise SettingsError(faults)
+
+    @property
+    def checkpoints_at(self) -> str:
+        """The URL of the checkpointer's database."""
+        return self.checkpoint_url or self.database_url
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None, **given: Any) -> Settings:
+        """Read the environment; `given` settings that are not None win over it.
+
+        Raises `SettingsError` that lists every fault.
+        """
+        reader = _Reader(os.environ if env is None else env)
+        values = reader.settings()
+        values.update({name: value for name, value in given.items() if value is not None})
+        if reader.faults:
+            known = _faults_of_values(values)
+            raise SettingsError([*reader.faults, *known])
+        return cls(**values)
+
+    @staticmethod
+    def graphs_from(text: str) -> dict[str, str]:
+        """Read `name=module:attribute`, several separated by commas. Raises `SettingsError`."""
+        reader = _Reader({"--graph": text})
+        graphs = reader.graphs("--graph")
+        if reader.faults:
+            raise SettingsError(reader.faults)
+        return graphs
+
+    @staticmethod
+    def database_urls(
+        database_url: str | None, checkpoint_url: str | None, env: Mapping[str, str] | None = None
+    ) -> tuple[str, str]:
+        """Our database and the checkpointer's, all that migrating needs. Raises `SettingsError`."""
+        values = _Reader(os.environ if env is None else env).settings()
+        ours = database_url or values["database_url"]
+        theirs = checkpoint_url or values["checkpoint_url"] or ours
+        faults = [
+            _database_fault("RESUMER_DATABASE_URL", ours),
+            _database_fault("RESUMER_CHECKPOINT_URL", theirs) if theirs != ours else None,
+        ]
+        if found := [fault for fault in faults if fault]:
+            raise SettingsError(found)
+        return ours, theirs
+
+
+@dataclass
+class _Reader:
+    """The environment, and what is wrong with it."""
+
+    env: Mapping[str, str]
+    faults: list[str] = field(default_factory=list)
+
+    def settings(self) -> dict[str, Any]:
+        secrets = [self.text("LOOPPAUSE_SIGNING_SECRET"), *self.array("LOOPPAUSE_SIGNING_SECRETS")]
+        values = {
+            "database_url": self.text("RESUMER_DATABASE_URL") or self.text("DATABASE_URL"),
+            "checkpoint_url": self.text("RESUMER_CHECKPOINT_URL"),
+            "graphs": self.graphs("RESUMER_GRAPHS"),
+            "signing_secrets": tuple(dict.fromkeys(filter(None, secrets))),
+            "public_keys": self.array("LOOPPAUSE_PUBLIC_KEYS"),
+            "api_key": self.text("LOOPPAUSE_API_KEY") or None,
+            "api_url": self.text("LOOPPAUSE_API_URL") or None,
+        }
+        numbers: dict[str, Callable[[str], Any]] = {
+            "max_body_bytes": int,
+            "concurrency": int,
+            "settle_seconds": float,
+            "early_hours": float,
+            "drain_seconds": float,
+            "stall_seconds": float,
+            "reconcile_seconds": float,
+            "retry_delays": _json_numbers,
+        }
+        for name, convert in numbers.items():
+            variable = f"RESUMER_{name.upper()}"
+            if text := self.text(variable):
+                values[name] = self.convert(variable, text, convert)
+        return {name: value for name, value in values.items() if value is not None}
+
+    def text(self, variable: str) -> str:
+        return self.env.get(variable, "").strip()
+
+    def array(self, variable: str) -> tuple[str, ...]:
+        text = self.text(variable)
+        return self.convert(variable, text, _json_strings) or () if text else ()
+
+    def graphs(self, variable: str) -> dict[str, str]:
+        pairs = (entry.strip() for entry in self.text(variable).split(","))
+        return dict(self.graph(variable, pair) for pair in pairs if pair)
+
+    def graph(self, variable: str, pair: str) -> tuple[str, str]:
+        name, equals, path = pair.rpartition("=")
+        if ":" not in path:
+            self.faults.append(f"{variable}: {pair!r} is not name=module:attribute")
+        return (name.strip() if equals else "*"), path.strip()
+
+    def convert(self, variable: str, text: str, convert: Callable[[str], T]) -> T | None:
+        try:
+            return convert(text)
+        except ValueError as error:
+            self.faults.append(f"{variable}: {error}")
+            return None
+
+
+def _json_strings(text: str) -> tuple[str, ...]:
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError('must be a JSON array of strings, e.g. ["first","second"]') from error
+    if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
+        raise ValueError('must be a JSON array of strings, e.g. ["first","second"]')
+    return tuple(values)
+
+
+def _json_numbers(text: str) -> tuple[float, ...]:
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError("must be a JSON array of seconds, e.g. [1, 5, 30]") from error
+    if not isinstance(values, list) or not all(_is_duration(value) for value in values):
+        raise ValueError("must be a JSON array of seconds, e.g. [1, 5, 30]")
+    return tuple(map(float, values))
+
+
+def _is_duration(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
+
+
+def _faults_of_values(values: Mapping[str, Any]) -> Sequence[str]:
+    try:
+        Settings(**{"database_url": "", **values})
+    except SettingsError as error:
+        return error.faults
+    return ()
+
+
+def _faults(settings: Settings) -> Sequence[str]:
+    return [
+        fault
+        for fault in (
+            _database_fault("RESUMER_DATABASE_URL", settings.database_url),
+            _database_fault("RESUMER_CHECKPOINT_URL", settings.checkpoints_at)
+            if settings.checkpoint_url
+            else None,
+            _key_fault(settings),
+            *map(_public_key_fault, settings.public_keys),
+            *_number_faults(settings),
+        )
+        if fault
+    ]
+
+
+def _database_fault(variable: str, url: str) -> str | None:
+    if not url:
+        return f"{variable} is missing: set it to postgresql://user:password@host:5432/database"
+    if not url.startswith(("postgresql://", "postgres://")):
+        return f"{variable} must start with postgresql://"
+    return None
+
+
+def _key_fault(settings: Settings) -> str | None:
+    if not settings.signing_secrets and not settings.public_keys:
+        return (
+            "no key to verify proofs with: set LOOPPAUSE_SIGNING_SECRET (HMAC) "
+            "or LOOPPAUSE_PUBLIC_KEYS (Ed25519, JSON array)"
+        )
+    if not all(secret.strip() for secret in settings.signing_secrets):
+        return "a signing secret is empty"
+    return None
+
+
+def _public_key_fault(key: str) -> str | None:
+    try:
+        load_public_key(key)
+    except LoopPauseConfigError as error:
+        return f"LOOPPAUSE_PUBLIC_KEYS: {error}"
+    return None
+
+
+def _number_faults(settings: Settings) -> list[str]:
+    positive = {
+        "RESUMER_MAX_BODY_BYTES": settings.max_body_bytes,
+        "RESUMER_CONCURRENCY": settings.concurrency,
+        "RESUMER_EARLY_HOURS": settings.early_hours,
+        "RESUMER_STALL_SECONDS": settings.stall_seconds,
+    }
+    faults = [f"{name} must be more than 0" for name, value in positive.items() if value <= 0]
+    not_negative = {
+        "RESUMER_SETTLE_SECONDS": settings.settle_seconds,
+        "RESUMER_DRAIN_SECONDS": settings.drain_seconds,
+        "RESUMER_RECONCILE_SECONDS": settings.reconcile_seconds,
+    }
+    faults += [f"{name} must not be negative" for name, value in not_negative.items() if value < 0]
+    return faults

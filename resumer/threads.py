@@ -1,0 +1,228 @@
+"""LangGraph's side of a pause: locate the interrupt, inspect the thread, resume, continue."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.errors import is_invalid_resume
+from langgraph.types import Command, Interrupt
+
+from .db import Connection, Pool
+from .model import GREGORIAN, Found, Inspection, Raised
+from .sql import statement
+from .telemetry import get_logger
+
+__all__ = ["Threads", "checkpoint_id_at", "create_checkpoint_tables", "was_refused"]
+
+log = get_logger()
+
+KEY_BYTES = 64
+MARK = "resumer_pause_id"
+
+# LangGraph has no public name for it; unknown keys are ignored where it does not exist.
+_STRICT_RESUME = "__pregel_strict_resume"
+_METADATA_OF_LANGGRAPH = frozenset(
+    {"source", "step", "parents", "run_id", "writes", "counters_since_delta_snapshot", MARK}
+)
+
+
+@dataclass(frozen=True)
+class Threads:
+    """The threads of one checkpointer."""
+
+    pool: Pool
+
+    async def locate(self, pause_id: str) -> list[Found]:
+        """Every stored interrupt whose value names this pause, pending or long answered.
+
+        What SQL finds is a candidate only: the blob is decoded and the id compared.
+        """
+        low, high = _key_range(pause_id)
+        async with self.pool.connection() as connection:
+            cursor = await connection.execute(statement("locate"), {"low": low, "high": high})
+            rows = await cursor.fetchall()
+        serde = self._saver(None).serde
+        return [found for row in rows for found in _decode(row, pause_id, serde)]
+
+    async def raised_after(self, last: Raised | None, *, limit: int) -> list[Raised]:
+        """A page of the interrupts of root graphs, oldest first, from the one after `last`."""
+        start = last or Raised("", "", "", pending=False, interrupts=())
+        parameters = {
+            "checkpoint_id": start.checkpoint_id,
+            "thread_id": start.thread_id,
+            "task_id": start.task_id,
+            "limit": limit,
+        }
+        async with self.pool.connection() as connection:
+            cursor = await connection.execute(statement("waiting_page"), parameters)
+            rows = await cursor.fetchall()
+        serde = self._saver(None).serde
+        return [_raised(row, serde) for row in rows]
+
+    async def inspect(self, graph: Any, thread_id: str) -> Inspection:
+        """What the checkpointer says of the thread now."""
+        snapshot = await self._attach(graph).aget_state(_config(thread_id))
+        if snapshot.created_at is None:
+            return Inspection(exists=False)
+        unfinished = [task for task in snapshot.tasks if task.name in snapshot.next]
+        runnable = [task for task in unfinished if task.result is None and not task.interrupts]
+        return Inspection(
+            exists=True,
+            checkpoint_id=snapshot.config["configurable"]["checkpoint_id"],
+            created_at=datetime.fromisoformat(snapshot.created_at),
+            pending={found.id: found.value for found in snapshot.interrupts},
+            tasks={task.id: task.name for task in snapshot.tasks},
+            unsettled={task.id: task.name for task in runnable if not task.error},
+            runnable=bool(runnable),
+            resumed_by=(snapshot.metadata or {}).get(MARK),
+            at_breakpoint=_at_breakpoint(graph, snapshot.next),
+        )
+
+    async def start(self, graph: Any, thread_id: str, state: Mapping[str, Any]) -> None:
+        """Run a new thread until it ends or hibernates, as an agent's own process would."""
+        await self._attach(graph).ainvoke(dict(state), _config(thread_id), durability="sync")
+
+    async def values(self, graph: Any, thread_id: str) -> dict[str, Any]:
+        """The thread's state."""
+        snapshot = await self._attach(graph).aget_state(_config(thread_id))
+        values: dict[str, Any] = snapshot.values
+        return values
+
+    async def resume(
+        self, graph: Any, found: Found, answer: Any, pause_id: str, *, strict: bool
+    ) -> None:
+        """Answer this one interrupt and run the thread to its end or its next gate.
+
+        `strict` makes LangGraph refuse, before anything is written, an interrupt that is not
+        pending at the root graph.
+        """
+        config = await self._run_config(graph, found.thread_id, pause_id)
+        config["configurable"][_STRICT_RESUME] = strict
+        command: Command[Any] = Command(resume={found.interrupt_id: answer})
+        await self._attach(graph).ainvoke(command, config, durability="sync")
+
+    async def carry_on(self, graph: Any, thread_id: str, pause_id: str) -> None:
+        """Finish a run that was cut off after its gate had been answered."""
+        config = await self._run_config(graph, thread_id, pause_id)
+        await self._attach(graph).ainvoke(None, config, durability="sync")
+
+    async def _run_config(self, graph: Any, thread_id: str, pause_id: str) -> dict[str, Any]:
+        """The thread's own configurable values, as its last run had them, and our mark."""
+        snapshot = await self._attach(graph).aget_state(_config(thread_id))
+        config = _config(thread_id)
+        for name, value in (snapshot.metadata or {}).items():
+            if name not in _METADATA_OF_LANGGRAPH and not name.startswith("langgraph_"):
+                config["configurable"].setdefault(name, value)
+        config["metadata"] = {MARK: pause_id}
+        return config
+
+    def _attach(self, graph: Any) -> Any:
+        """The graph with our saver, leaving the user's object alone.
+
+        A saver of its own for each run: one saver does all its statements one after another.
+        """
+        attached = copy.copy(graph)
+        attached.checkpointer = self._saver(graph)
+        return attached
+
+    def _saver(self, graph: Any) -> AsyncPostgresSaver:
+        return AsyncPostgresSaver(self.pool, serde=_serializer_of(graph))
+
+
+async def create_checkpoint_tables(connection: Connection) -> None:
+    """The checkpointer's own migrations; they build indexes, so not inside a transaction."""
+    await AsyncPostgresSaver(connection).setup()
+
+
+def checkpoint_id_at(moment: datetime) -> str:
+    """The smallest checkpoint id LangGraph could have given at `moment` (UUID, version 6)."""
+    ticks = int((moment - GREGORIAN).total_seconds() * 1e7)
+    high, low = f"{ticks >> 12:012x}", f"{ticks & 0xFFF:03x}"
+    return f"{high[:8]}-{high[8:]}-6{low}-8000-000000000000"
+
+
+def was_refused(error: BaseException) -> bool:
+    """Whether the gate refused the answer, leaving the thread paused."""
+    return is_invalid_resume(error)
+
+
+def _config(thread_id: str) -> dict[str, Any]:
+    return {"configurable": {"thread_id": thread_id}}
+
+
+def _serializer_of(graph: Any) -> SerializerProtocol | None:
+    saver = getattr(graph, "checkpointer", None)
+    return saver.serde if isinstance(saver, BaseCheckpointSaver) else None
+
+
+def _key_range(pause_id: str) -> tuple[bytes, bytes]:
+    """The bounds of all index keys that begin with the id's msgpack form."""
+    text = pause_id.encode("utf-8", "surrogatepass")
+    low = (_msgpack_header(len(text)) + text)[:KEY_BYTES]
+    return low, low[:-1] + bytes([low[-1] + 1])
+
+
+def _msgpack_header(length: int) -> bytes:
+    if length < 32:
+        return bytes([0xA0 | length])
+    if length < 256:
+        return bytes([0xD9, length])
+    return b"\xda" + length.to_bytes(2, "big")
+
+
+def _decode(row: Mapping[str, Any], pause_id: str, serde: SerializerProtocol) -> Iterable[Found]:
+    for interrupt_id, value in _values(row, serde):
+        if value.get("pause_id") == pause_id:
+            yield Found(
+                thread_id=row["thread_id"],
+                checkpoint_ns=row["checkpoint_ns"],
+                checkpoint_id=row["checkpoint_id"],
+                task_id=row["task_id"],
+                interrupt_id=interrupt_id,
+                value=value,
+                stored=row["stored"],
+                ahead=row["ahead"],
+            )
+
+
+def _raised(row: Mapping[str, Any], serde: SerializerProtocol) -> Raised:
+    return Raised(
+        checkpoint_id=row["checkpoint_id"],
+        thread_id=row["thread_id"],
+        task_id=row["task_id"],
+        pending=row["pending"],
+        interrupts=tuple(_readable_values(row, serde)) if row["pending"] else (),
+    )
+
+
+def _readable_values(
+    row: Mapping[str, Any], serde: SerializerProtocol
+) -> list[tuple[str, Mapping[str, Any]]]:
+    try:
+        return list(_values(row, serde))
+    except Exception as error:  # noqa: BLE001  (whatever a serializer raises)
+        # One unreadable interrupt must not keep the sweep from the others.
+        log.warning("interrupt_undecodable", thread_id=row["thread_id"], error=repr(error)[:200])
+        return []
+
+
+def _values(
+    row: Mapping[str, Any], serde: SerializerProtocol
+) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    interrupts = serde.loads_typed((row["type"], bytes(row["blob"])))
+    for found in interrupts if isinstance(interrupts, (list, tuple)) else (interrupts,):
+        if isinstance(found, Interrupt) and isinstance(found.value, Mapping):
+            yield found.id, found.value
+
+
+def _at_breakpoint(graph: Any, upcoming: Iterable[str]) -> bool:
+    stops = getattr(graph, "interrupt_before_nodes", ())
+    names = tuple(upcoming)
+    return bool(names) and (stops == "*" or set(names) <= set(stops))

@@ -1,0 +1,1 @@
+"""The attack on the promise: real processes, a real PostgreSQL, and faults at chosen points."""
