@@ -145,6 +145,16 @@ class Resumer:
                 self._running = None
                 log.info("stopping", drain_seconds=settings.drain_seconds)
 
+    async def retry(self, pause_ids: Sequence[str]) -> list[str]:
+        """Take parked or failed pauses up again, from the start of the retry policy.
+
+        Returns those that were; any others are left as they are. Raises `RuntimeError` unless
+        the receiver is running.
+        """
+        if self._running is None:
+            raise RuntimeError(NOT_STARTED)
+        return await Watchlist(self._running.pool).reopen(pause_ids)
+
     @asynccontextmanager
     async def _open_pool(self) -> AsyncIterator[Pool]:
         # A worker uses one for LISTEN and up to one a job for the queue's own statements.

@@ -68,7 +68,7 @@ async def _build(name: str, spec: Any) -> Any:
             graph = await graph
         if hasattr(graph, "compile") and not _is_graph(graph):
             graph = graph.compile()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script without a main guard ends itself
         raise GraphNotLoaded(f"graph {name!r}: {type(error).__name__}: {error}") from error
     if not _is_graph(graph):
         raise GraphNotLoaded(
@@ -83,7 +83,7 @@ def _is_graph(candidate: Any) -> bool:
 
 
 def _attribute(path: str) -> Any:
-    location, _, attribute = path.partition(":")
+    location, _, attribute = path.rpartition(":")
     if not location or not attribute:
         raise ValueError(f"{path!r} is not module:attribute")
     found: Any = _from_file(Path(location)) if location.endswith(".py") else _module(location)
@@ -100,11 +100,36 @@ def _module(name: str) -> ModuleType:
 
 
 def _from_file(path: Path) -> ModuleType:
-    name = f"resumer_graph_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    if spec is None or spec.loader is None or not path.is_file():
+    if not path.is_file():
         raise FileNotFoundError(f"no file {path}")
+    file = path.resolve()
+    name = _module_name(file)
+    if name in sys.modules:
+        return sys.modules[name]
+    if str(file.parent) not in sys.path:  # last, so that it hides nothing
+        sys.path.append(str(file.parent))
+    return _execute(name, file)
+
+
+def _module_name(file: Path) -> str:
+    """One name for each file, and the same in every process: stored state refers to it."""
+    name = stem = f"resumer_graph_{file.stem}"
+    number = 1
+    while name in sys.modules and sys.modules[name].__file__ != str(file):
+        number += 1
+        name = f"{stem}_{number}"
+    return name
+
+
+def _execute(name: str, file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # so that types defined in it can be looked up by name
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module

@@ -5,20 +5,30 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import psycopg
 
 from .db import Connection, connect
-from .errors import LockLost, PoolerRefused
+from .errors import DatabaseNotReady, LockLost, PoolerRefused
 from .telemetry import get_logger
 
 __all__ = ["ThreadLocks"]
 
+PROBES = 5
+LONGEST_LINE = 3
 NAMESPACE = 0x4C50  # "LP": keeps our keys apart from other users of advisory locks
 
 log = get_logger()
+
+
+@dataclass
+class _Line:
+    """The runs of this process that want the same thread."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    length: int = 0
 
 
 @dataclass
@@ -33,12 +43,18 @@ class ThreadLocks:
     busy_seconds: float = 0.1
     _connection: Connection | None = None
     _holders: set[asyncio.Task[object]] = field(default_factory=set)
-    _local: dict[str, asyncio.Lock] = field(default_factory=dict)
+    _lines: dict[str, _Line] = field(default_factory=dict)
     _using: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ThreadLocks]:
-        """Hold the connection and watch it."""
+        """Hold the connection and watch it.
+
+        Raises `PoolerRefused` behind a pooler in transaction mode. A database that is away for
+        the moment is no error: the connection is opened when it is needed.
+        """
+        with suppress(DatabaseNotReady):
+            await self._connected()
         watch = asyncio.create_task(self._watch(), name="thread locks")
         try:
             yield self
@@ -55,23 +71,35 @@ class ThreadLocks:
         Raises `LockLost` when the connection dies while the body runs: the body is cancelled
         first, since another process may have taken the lock by then.
         """
-        local = self._local.setdefault(thread_id, asyncio.Lock())
-        try:
-            async with asyncio.timeout(patience):
-                await local.acquire()
-        except TimeoutError:
-            yield False
-            return
-        try:
-            if not await self._acquire(thread_id, patience):
+        async with self._turn(thread_id, patience) as ours:
+            if not ours or not await self._acquire(thread_id, patience):
                 yield False
                 return
             async with self._held(thread_id):
                 yield True
+
+    @asynccontextmanager
+    async def _turn(self, thread_id: str, patience: float) -> AsyncIterator[bool]:
+        """One run at a time in this process: the server would give one session the lock twice."""
+        line = self._lines.setdefault(thread_id, _Line())
+        if line.length >= LONGEST_LINE:
+            yield False  # a thread with many answers must not take up every slot of the worker
+            return
+        line.length += 1
+        try:
+            async with asyncio.timeout(patience):
+                await line.lock.acquire()
+        except TimeoutError:
+            yield False
+        else:
+            try:
+                yield True
+            finally:
+                line.lock.release()
         finally:
-            local.release()
-            if not local.locked():
-                self._local.pop(thread_id, None)
+            line.length -= 1
+            if not line.length:
+                self._lines.pop(thread_id, None)
 
     async def _acquire(self, thread_id: str, patience: float) -> bool:
         deadline = asyncio.get_running_loop().time() + patience
@@ -115,8 +143,13 @@ class ThreadLocks:
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
             self._lost()
-            self._connection = await connect(self.url)
-            await _refuse_pooler(self._connection)
+            connection = await connect(self.url)
+            try:
+                await _refuse_transaction_pooler(self.url, connection)
+            except BaseException:
+                await connection.close()
+                raise
+            self._connection = connection
         return self._connection
 
     async def _watch(self) -> None:
@@ -145,16 +178,26 @@ class ThreadLocks:
             await connection.close()
 
 
-async def _refuse_pooler(connection: Connection) -> None:
-    """Refuse a connection whose server process is not the one it was opened to."""
+async def _refuse_transaction_pooler(url: str, connection: Connection) -> None:
+    """Refuse a connection whose server process is lent to others between two statements."""
+    pid = await _server_pid(connection)
+    if pid == connection.info.backend_pid:
+        return  # direct: a pooler gives out process ids of its own making
+    async with AsyncExitStack() as others:
+        for _ in range(PROBES):
+            other = await others.enter_async_context(await connect(url))
+            await others.enter_async_context(other.transaction())
+            if await _server_pid(other) == pid:
+                raise PoolerRefused(
+                    "the database is behind a pooler in transaction mode, where thread locks do "
+                    "not hold: give the worker a direct connection, or one in session mode"
+                )
+
+
+async def _server_pid(connection: Connection) -> int:
     cursor = await connection.execute("select pg_backend_pid() as pid")
     row = await cursor.fetchone()
-    if row and row["pid"] != connection.info.backend_pid:
-        await connection.close()
-        raise PoolerRefused(
-            "a connection pooler stands before the database: thread locks do not hold behind "
-            "one. Give the worker a direct connection in RESUMER_CHECKPOINT_URL"
-        )
+    return int(row["pid"]) if row else 0
 
 
 def _key(thread_id: str) -> tuple[int, int]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from looppause_sdk.errors import ProofError
+import httpx
+
+from looppause_sdk.errors import LoopPauseUnavailable, ProofError
 from looppause_sdk.proof import Proof
 
 from .db import is_transient
@@ -173,8 +175,15 @@ class Resumption:
         return answer
 
     def _raised(self, record: PauseRecord, error: Exception) -> Outcome:
-        if is_transient(error):
-            raise error
+        if is_transient(error) or isinstance(error, _OUT_OF_REACH):
+            return patience_for(
+                "transient",
+                f"the database or the network failed: {_brief(error)}",
+                otherwise=f"the database or the network kept failing: {_brief(error)}",
+                waited=age(record.started_at or self.clock(), self.clock()),
+                limit=self.policy.outage_seconds,
+                longest=60.0,
+            )
         if was_refused(error):
             return Parked(
                 "refused",
@@ -204,6 +213,7 @@ class Resumption:
         return outcome
 
 
+_OUT_OF_REACH = (httpx.TransportError, LoopPauseUnavailable)
 _BUSY = Postponed("busy", "another resume of this thread is running", retry_in=0.5)
 _SHARED_PAUSE = Parked(
     "shared_pause",

@@ -33,8 +33,9 @@ class Policy:
     settle_seconds: float
     early_seconds: float
     retry_delays: tuple[float, ...]
-    lock_seconds: float = 10.0
+    lock_seconds: float = 2.0
     deploy_seconds: float = 600.0
+    outage_seconds: float = 24 * 3600.0
 
 
 @dataclass(frozen=True)

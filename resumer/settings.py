@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from looppause_sdk.errors import LoopPauseConfigError
 from looppause_sdk.proof import load_public_key
@@ -38,7 +43,7 @@ class Settings:
     signing_secrets: tuple[str, ...] = field(default=(), repr=False)
     public_keys: tuple[str, ...] = ()
     api_key: str | None = field(default=None, repr=False)
-    api_url: str | None = None
+    api_url: str | None = field(default=None, repr=False)
     max_body_bytes: int = 256 * 1024
     concurrency: int = 10
     settle_seconds: float = 300.0
@@ -116,13 +121,13 @@ class _Reader:
             "api_url": self.text("LOOPPAUSE_API_URL") or None,
         }
         numbers: dict[str, Callable[[str], Any]] = {
-            "max_body_bytes": int,
-            "concurrency": int,
-            "settle_seconds": float,
-            "early_hours": float,
-            "drain_seconds": float,
-            "stall_seconds": float,
-            "reconcile_seconds": float,
+            "max_body_bytes": _whole_number,
+            "concurrency": _whole_number,
+            "settle_seconds": _number,
+            "early_hours": _number,
+            "drain_seconds": _number,
+            "stall_seconds": _number,
+            "reconcile_seconds": _number,
             "retry_delays": _json_numbers,
         }
         for name, convert in numbers.items():
@@ -139,14 +144,20 @@ class _Reader:
         return self.convert(variable, text, _json_strings) or () if text else ()
 
     def graphs(self, variable: str) -> dict[str, str]:
-        pairs = (entry.strip() for entry in self.text(variable).split(","))
-        return dict(self.graph(variable, pair) for pair in pairs if pair)
+        graphs: dict[str, str] = {}
+        for pair in filter(None, map(str.strip, self.text(variable).split(","))):
+            name, path = self.graph(variable, pair)
+            if name in graphs:
+                self.faults.append(f"{variable}: {name!r} stands twice: one graph for each agent")
+            graphs[name] = path
+        return graphs
 
     def graph(self, variable: str, pair: str) -> tuple[str, str]:
-        name, equals, path = pair.rpartition("=")
-        if ":" not in path:
+        name, path = map(str.strip, pair.split("=", 1)) if "=" in pair else ("*", pair)
+        module, _, attribute = path.rpartition(":")
+        if not (name and module and attribute):
             self.faults.append(f"{variable}: {pair!r} is not name=module:attribute")
-        return (name.strip() if equals else "*"), path.strip()
+        return name, path
 
     def convert(self, variable: str, text: str, convert: Callable[[str], T]) -> T | None:
         try:
@@ -159,8 +170,8 @@ class _Reader:
 def _json_strings(text: str) -> tuple[str, ...]:
     try:
         values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError('must be a JSON array of strings, e.g. ["first","second"]') from error
+    except json.JSONDecodeError:  # which holds the text, and that may be a secret
+        raise ValueError('must be a JSON array of strings, e.g. ["first","second"]') from None
     if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
         raise ValueError('must be a JSON array of strings, e.g. ["first","second"]')
     return tuple(values)
@@ -174,6 +185,20 @@ def _json_numbers(text: str) -> tuple[float, ...]:
     if not isinstance(values, list) or not all(_is_duration(value) for value in values):
         raise ValueError("must be a JSON array of seconds, e.g. [1, 5, 30]")
     return tuple(map(float, values))
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("must be a whole number, e.g. 10") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("must be a number, e.g. 30") from None
 
 
 def _is_duration(value: Any) -> bool:
@@ -198,6 +223,7 @@ def _faults(settings: Settings) -> Sequence[str]:
             else None,
             _key_fault(settings),
             *map(_public_key_fault, settings.public_keys),
+            _api_url_fault(settings.api_url),
             *_number_faults(settings),
         )
         if fault
@@ -209,7 +235,22 @@ def _database_fault(variable: str, url: str) -> str | None:
         return f"{variable} is missing: set it to postgresql://user:password@host:5432/database"
     if not url.startswith(("postgresql://", "postgres://")):
         return f"{variable} must start with postgresql://"
+    if not _is_readable(url):
+        return (
+            f"{variable} cannot be read: in a user name or password, write @ as %40, / as %2F, "
+            ": as %3A and % as %25"
+        )
     return None
+
+
+def _is_readable(url: str) -> bool:
+    """Whether a connection would take it; half of a password as host or port would be shown."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.Error:
+        return False
+    ports = str(parts.get("port") or "").split(",")
+    return "@" not in str(parts.get("host", ""))[1:] and all(p.isdecimal() for p in ports if p)
 
 
 def _key_fault(settings: Settings) -> str | None:
@@ -219,7 +260,7 @@ def _key_fault(settings: Settings) -> str | None:
             "or LOOPPAUSE_PUBLIC_KEYS (Ed25519, JSON array)"
         )
     if not all(secret.strip() for secret in settings.signing_secrets):
-        return "a signing secret is empty"
+        return "LOOPPAUSE_SIGNING_SECRETS: a secret is blank, take it out"
     return None
 
 
@@ -231,6 +272,15 @@ def _public_key_fault(key: str) -> str | None:
     return None
 
 
+def _api_url_fault(url: str | None) -> str | None:
+    try:
+        parts = urlsplit(url or "https://api")
+        is_usable = parts.scheme in ("http", "https") and parts.hostname is not None
+    except ValueError:
+        is_usable = False
+    return None if is_usable else "LOOPPAUSE_API_URL must start with https:// and name a host"
+
+
 def _number_faults(settings: Settings) -> list[str]:
     positive = {
         "RESUMER_MAX_BODY_BYTES": settings.max_body_bytes,
@@ -238,11 +288,12 @@ def _number_faults(settings: Settings) -> list[str]:
         "RESUMER_EARLY_HOURS": settings.early_hours,
         "RESUMER_STALL_SECONDS": settings.stall_seconds,
     }
-    faults = [f"{name} must be more than 0" for name, value in positive.items() if value <= 0]
+    faults = [f"{n} must be a number above 0" for n, v in positive.items() if not 0 < v < math.inf]
     not_negative = {
         "RESUMER_SETTLE_SECONDS": settings.settle_seconds,
         "RESUMER_DRAIN_SECONDS": settings.drain_seconds,
         "RESUMER_RECONCILE_SECONDS": settings.reconcile_seconds,
     }
-    faults += [f"{name} must not be negative" for name, value in not_negative.items() if value < 0]
-    return faults
+    return faults + [
+        f"{n} must be a number, 0 or more" for n, v in not_negative.items() if not 0 <= v < math.inf
+    ]

@@ -98,12 +98,17 @@ class Deliverer:
         document = self._fake.document(pause_id)
         if document["proof"] is None or not document["request"].get("webhook_url"):
             return
+        if self._loop is None:
+            self._renew(pause_id)
+        else:
+            self._loop.call_soon_threadsafe(self._renew, pause_id)
+
+    def _renew(self, pause_id: str) -> None:
         if task := self._tasks.pop(pause_id, None):
             task.cancel()
-        before = document["notes"].get("delivery", {})
-        self._note(pause_id, {**_FRESH, "attempts": before.get("attempts", [])})
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._start, pause_id)
+        before = self._fake.document(pause_id)["notes"].get("delivery", _FRESH)
+        self._note(pause_id, {**_FRESH, "attempts": before["attempts"]})
+        self._start(pause_id)
 
     def _on_change(self, document: Mapping[str, Any]) -> None:
         if self._loop is not None and self._is_open(document):

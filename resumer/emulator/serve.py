@@ -98,7 +98,8 @@ def serve_emulator(
     ) as emulator:
         if announce is not None:
             announce(emulator)
-        emulator_server(emulator, host, port).run()
+        with contextlib.suppress(KeyboardInterrupt):
+            emulator_server(emulator, host, port).run()
 
 
 class _EmbeddedServer(uvicorn.Server):

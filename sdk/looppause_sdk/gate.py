@@ -6,13 +6,29 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
+from typing_extensions import TypedDict  # pydantic takes no other in state, before Python 3.12
+
+from ._json import parse_object, plain
 from .errors import LoopPauseConfigError, ProofInvalid, ProofMalformed
 from .idempotency import stable_idempotency_key
 from .proof import DENIAL_STATUSES, Proof
 
-__all__ = ["Asked", "Denial", "GateResult", "Question", "action_digest", "bind", "denied", "judge"]
+__all__ = [
+    "Answer",
+    "Asked",
+    "Denial",
+    "GateResult",
+    "Question",
+    "action_digest",
+    "bind",
+    "denied",
+    "json_copy",
+    "judge",
+]
+
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 
 
 class GateResult(TypedDict):
@@ -46,6 +62,9 @@ class Denial:
     status: str
 
 
+Answer = Proof | Denial
+
+
 @dataclass(frozen=True)
 class Question:
     """One question to a person, before LoopPause has given it a pause id."""
@@ -56,13 +75,18 @@ class Question:
     idempotency_key: str
 
     @classmethod
-    def build(cls, agent_id: str, action: Any, *visit: str) -> Question:
+    def build(cls, agent_id: str, action: Any, *visit: Any) -> Question:
         """Take a copy of `action` and bind the idempotency key to this visit of the gate.
 
-        Raises `LoopPauseConfigError` if the action is not a JSON object: what cannot be written
-        down cannot be shown to a person, nor compared afterwards.
+        `visit` is whatever tells this question from every other, in JSON. Raises
+        `LoopPauseConfigError` if the action is not a JSON object: what cannot be written down
+        cannot be shown to a person, nor compared afterwards.
         """
-        copy = _json_copy(action)
+        if not isinstance(action, Mapping):
+            raise LoopPauseConfigError(
+                f"action_builder must return a dict, not {type(action).__name__}"
+            )
+        copy = json_copy("action", action)
         digest = action_digest(copy)
         key = stable_idempotency_key("looppause-gate", agent_id, *visit, digest)
         return cls(agent_id, copy, digest, key)
@@ -82,7 +106,22 @@ class Asked:
     def of(cls, question: Question, pause_id: str, expires_at: str | None) -> Asked:
         """The question, now that it has a pause."""
         return cls(
-            pause_id, question.agent_id, question.action, question.action_digest, expires_at
+            pause_id=pause_id,
+            agent_id=question.agent_id,
+            action=question.action,
+            action_digest=question.action_digest,
+            expires_at=expires_at,
+        )
+
+    @classmethod
+    def from_value(cls, value: Mapping[str, Any]) -> Asked:
+        """Read what `interrupt_value` wrote, perhaps days ago and by another version of it."""
+        return cls(
+            pause_id=value["pause_id"],
+            agent_id=value["agent_id"],
+            action=value["action"],
+            action_digest=value["action_digest"],
+            expires_at=value.get("expires_at"),
         )
 
     def interrupt_value(self) -> dict[str, Any]:
@@ -102,7 +141,7 @@ def action_digest(action: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def bind(answer: Any, pause_id: str, verify: Callable[[Any], Proof]) -> Proof | Denial:
+def bind(answer: Any, pause_id: str, verify: Callable[[Any], Proof]) -> Answer:
     """Return the genuine answer to this pause.
 
     Raises `ProofError` if the answer is forged, belongs to another pause, or is no proof at all.
@@ -114,9 +153,7 @@ def bind(answer: Any, pause_id: str, verify: Callable[[Any], Proof]) -> Proof | 
     return found
 
 
-def judge(
-    answer: Proof | Denial, asked: Asked, *, current_digest: str, require_human: bool
-) -> GateResult:
+def judge(answer: Answer, asked: Asked, *, current_digest: str, require_human: bool) -> GateResult:
     """Turn a bound answer into the gate's result: approved only when nothing speaks against it."""
     if isinstance(answer, Denial):
         return denied(answer.status, asked)
@@ -155,6 +192,19 @@ def denied(reason: str, asked: Asked) -> GateResult:
     )
 
 
+def json_copy(name: str, value: Any) -> Any:
+    """A deep copy of `value` as JSON has it. Raises `LoopPauseConfigError`, naming it `name`."""
+    try:
+        text = json.dumps({name: value}, allow_nan=False, ensure_ascii=False, default=_as_json)
+        copy = plain(parse_object(text.encode()))[name]
+        _check_integers(copy)
+    except (TypeError, ValueError, RecursionError, ProofMalformed) as error:
+        raise LoopPauseConfigError(
+            f"the {name} must be plain JSON ({error}): give amounts and dates as text or numbers"
+        ) from error
+    return copy
+
+
 def _objection(proof: Proof, *, require_human: bool) -> str | None:
     if proof.decision != "approved":
         return proof.decision
@@ -178,15 +228,15 @@ def _as_body(answer: Any) -> Any:
     raise ProofMalformed(f"a gate is answered by a signed proof, not {type(answer).__name__}")
 
 
-def _json_copy(action: Any) -> dict[str, Any]:
-    if not isinstance(action, Mapping):
-        raise LoopPauseConfigError(
-            f"action_builder must return a dict, not {type(action).__name__}"
-        )
-    try:
-        copy: dict[str, Any] = json.loads(json.dumps(dict(action), allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise LoopPauseConfigError(
-            f"the action must be plain JSON ({error}): give amounts and dates as text or numbers"
-        ) from error
-    return copy
+def _as_json(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _check_integers(value: Any) -> None:
+    if isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_integers(item)
+    elif isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
+        raise ValueError("an integer has more than 64 bits, which no checkpoint can hold")

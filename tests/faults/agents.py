@@ -17,6 +17,7 @@ from typing import Annotated, Any, TypedDict
 import psycopg
 from langgraph.config import get_config
 from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import get_runtime
 from langgraph.types import Send
 
 from looppause_sdk import LoopPauseClient
@@ -72,9 +73,9 @@ class World:
         with psycopg.connect(self.url, autocommit=True) as connection:
             _at(connection, f"before_{node}", thread_id)
             row = connection.execute(
-                "insert into faults.ledger (thread_id, node, pause_id, pid, process)"
-                " values (%s, %s, %s, %s, %s) returning id",
-                (thread_id, node, pause_id, os.getpid(), os.environ.get("PGAPPNAME", "agent")),
+                "insert into faults.ledger (thread_id, node, pause_id, pid, process, task_id)"
+                " values (%s, %s, %s, %s, %s, %s) returning id",
+                (thread_id, node, pause_id, os.getpid(), _process(), _task_id()),
             ).fetchone()
             time.sleep(slow)
             _at(connection, f"after_{node}", thread_id)
@@ -101,6 +102,16 @@ class World:
 
 def _at(connection: psycopg.Connection, point: str, name: str) -> None:
     connection.execute("select faults.at(%s, %s)", (point, name))
+
+
+def _process() -> str:
+    return os.environ.get("PGAPPNAME", "agent")
+
+
+def _task_id() -> str:
+    info = get_runtime().execution_info
+    assert info is not None
+    return info.task_id
 
 
 def _thread_id() -> str:
@@ -144,8 +155,9 @@ class Agents:
         builder.add_edge(START, "gate")
         builder.add_conditional_edges("gate", route_on_gate("a"), {"approved": "pay", "halt": END})
         builder.add_edge("pay", "gate_two")
-        routes = {"approved": "pay_two", "halt": END}
-        builder.add_conditional_edges("gate_two", route_on_gate("b"), routes)
+        builder.add_conditional_edges(
+            "gate_two", route_on_gate("b"), {"approved": "pay_two", "halt": END}
+        )
         return builder.compile()
 
     def _three(self) -> Any:
@@ -204,7 +216,7 @@ class Agents:
 
         return action
 
-    def _action(self, node: str, key: str) -> Callable[[Any], dict[str, Any]]:
+    def _action(self, node: str, key: str) -> Any:
         def action(state: Any) -> dict[str, Any]:
             if state.get("raises"):
                 self.world.raise_at_first(node, state["raises"])

@@ -8,6 +8,7 @@ import itertools
 import random
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,8 +24,9 @@ from .agents import KINDS, Agents
 from .agents import World as Acting
 from .holds import OURS, Database
 from .looppause import Brain, Delivered, brain
-from .replicas import Kind, Replica, free_port
-from .verdict import EVERY_PROCESS, Cut, Thread, Verdict, judge_ledger, look
+from .nursery import Spawn, execute
+from .replicas import Kind, Replica, free_port, until
+from .verdict import EVERY_PROCESS, Cut, Thread, Verdict, executions, judge_ledger, look
 
 __all__ = ["World", "attacked"]
 
@@ -32,7 +34,7 @@ AGENT_CONNECTIONS = 8
 QUICK = {
     "RESUMER_SETTLE_SECONDS": "20",
     "RESUMER_DRAIN_SECONDS": "5",
-    "RESUMER_STALL_SECONDS": "4",
+    "RESUMER_STALL_SECONDS": "3",
     "RESUMER_RETRY_DELAYS": "[0.2,0.4,0.8]",
 }
 
@@ -49,6 +51,7 @@ class World:
     settings: Mapping[str, str]
     random: random.Random
     pool: Pool
+    spawn: Spawn
     replicas: list[Replica] = field(default_factory=list)
     threads: dict[str, Thread] = field(default_factory=dict)
     cuts: list[Cut] = field(default_factory=list)
@@ -69,7 +72,7 @@ class World:
             **settings,
         }
         port = free_port() if kind == "web" else 0
-        replica = Replica(kind, name, env, self.folder / f"{name}.log", port)
+        replica = Replica(kind, name, env, self.folder / f"{name}.log", self.spawn, port)
         self.replicas.append(replica)
         await replica.start()
         return replica
@@ -138,10 +141,8 @@ class World:
 
     async def next_pause(self, thread: Thread, *, after: int, within: float = 20.0) -> str:
         """The pause that comes once the thread has asked `after` times."""
-        async with asyncio.timeout(within):
-            while len(found := self.pauses(thread)) <= after:
-                await asyncio.sleep(0.02)
-        return found[after]
+        await until(lambda: len(self.pauses(thread)) > after, within=within)
+        return self.pauses(thread)[after]
 
     # -- decisions -------------------------------------------------------------------------
 
@@ -189,7 +190,7 @@ class World:
     async def verdict(self, *, within: float = 30.0) -> Verdict:
         """Wait for quiet, then judge."""
         await self.quiet(within=within)
-        rows = await self.database.rows("select * from faults.ledger order by started_at")
+        rows = await executions(self.database)
         verdict = judge_ledger(self.threads.values(), rows, self.cuts)
         await look(self.database, verdict)
         for thread in self.threads.values():
@@ -215,8 +216,11 @@ class World:
         decided = [name for thread in self.threads.values() for name in thread.decisions]
         rows = await self.database.rows("select pause_id from resumer.pauses")
         recorded = {row["pause_id"] for row in rows}
-        return [f"{name} was decided, and nothing is recorded" for name in decided
-                if name not in recorded]
+        return [
+            f"{name} was decided, and nothing is recorded"
+            for name in decided
+            if name not in recorded
+        ]
 
     def log_tails(self) -> list[str]:
         """The ends of all logs, for a failed assertion."""
@@ -225,16 +229,24 @@ class World:
 
 @asynccontextmanager
 async def attacked(
-    url: str, folder: Path, *, seed: int = 7, **settings: str
+    url: str, folder: Path, *, seed: int = 7, spawn: Spawn = execute, **settings: str
 ) -> AsyncIterator[World]:
     """A world over a migrated database; `settings` are environment variables of the replicas."""
+    # LangGraph's sync nodes wait for one another in these threads; the default is a handful.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(64))
     database = Database(url)
-    await database.rows(Path(__file__).with_name("world.sql").read_text(encoding="utf-8"))  # type: ignore[arg-type]  # a file of ours
+    await database.rows(Path(__file__).with_name("world.sql").read_text(encoding="utf-8"))
     async with AsyncExitStack() as stack:
         looppause = await stack.enter_async_context(brain())
         pool = await stack.enter_async_context(_agents_pool(url))
         world = World(
-            database, looppause, folder, {**QUICK, **settings}, random.Random(seed), pool
+            database,
+            looppause,
+            folder,
+            {**QUICK, **settings},
+            random.Random(seed),
+            pool,
+            spawn,
         )
         agents = Agents(looppause.client(), Acting(url))
         world.graphs = {kind: agents.build(kind) for kind in KINDS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -27,11 +28,11 @@ _BLOCKED: LiteralString = (
     " and classid = x'46415554'::bigint::oid and objsubid = 2 and objid ="
     " (hashtext(%(point)s || ':' || %(name)s) & x'7fffffff'::integer)::bigint::oid"
 )
-_THREAD_LOCKS: LiteralString = (
+_LOCK_HOLDERS: LiteralString = (
     "select activity.pid as backend, application_name as process"
     " from pg_locks join pg_stat_activity as activity using (pid)"
     " where locktype = 'advisory' and granted and datname = current_database()"
-    " and classid = x'4C50'::bigint::oid and objsubid = 2"
+    " and classid = x'4C50'::bigint::oid and objsubid = 2 and objid = %(key)s::bigint::oid"
 )
 
 
@@ -79,9 +80,10 @@ class Database:
             while not await self.value(gone, (backend,)):
                 await asyncio.sleep(0.01)
 
-    async def thread_locks(self) -> list[Blocked]:
-        """Who holds the lock of a thread now."""
-        return [Blocked(**row) for row in await self.rows(_THREAD_LOCKS)]
+    async def lock_holders(self, thread_id: str) -> list[Blocked]:
+        """Who holds the lock of this thread now."""
+        key = int.from_bytes(hashlib.sha256(thread_id.encode()).digest()[:4], "big")
+        return [Blocked(**row) for row in await self.rows(_LOCK_HOLDERS, {"key": key})]
 
     async def sessions(self) -> list[Blocked]:
         """Every session of a replica."""

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import httpx
 
-__all__ = ["Replica", "free_port"]
+from .nursery import Process, Spawn
 
-ROOT = Path(__file__).resolve().parents[2]
-STARTED_SECONDS = 20.0
+__all__ = ["Replica", "free_port", "until"]
+
+STARTED_SECONDS = 40.0
 KILLED = -signal.SIGKILL
 
 Kind = Literal["web", "worker"]
@@ -31,19 +30,19 @@ class Replica:
     name: str
     env: Mapping[str, str] = field(repr=False)
     log: Path
+    spawn: Spawn
     port: int = 0
-    process: asyncio.subprocess.Process | None = None
+    process: Process | None = None
 
     @property
     def pid(self) -> int:
         """The process id, also of a process that has ended."""
-        assert self.process is not None, f"{self.name} was never started"
-        return self.process.pid
+        return self._process().pid
 
     @property
     def alive(self) -> bool:
         """Whether the process runs, or is stopped."""
-        return self.process is not None and self.process.returncode is None
+        return self.process is not None and self.process.poll() is None
 
     @property
     def url(self) -> str:
@@ -51,18 +50,10 @@ class Replica:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Start the process and wait until it says that it has."""
-        arguments = ["--port", str(self.port)] if self.kind == "web" else []
-        before = self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "resumer", self.kind, *arguments,
-                cwd=ROOT,
-                env={**os.environ, **self.env, "PGAPPNAME": self.name},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        """Start the process (again) and wait until it says that it has."""
+        arguments = ["web", "--port", str(self.port)] if self.kind == "web" else ["worker"]
+        before = len(self.text())
+        self.process = self.spawn(arguments, {**self.env, "PGAPPNAME": self.name}, self.log)
         async with asyncio.timeout(STARTED_SECONDS):
             while not await self._started(before):
                 assert self.alive, f"{self.name} did not start:\n{self.tail()}"
@@ -70,7 +61,7 @@ class Replica:
 
     async def _started(self, before: int) -> bool:
         if self.kind == "worker":
-            return b'"event": "started"' in self.log.read_bytes()[before:]
+            return '"event": "started"' in self.text()[before:]
         async with httpx.AsyncClient(trust_env=False) as client:
             try:
                 return (await client.get(f"{self.url}/healthz")).status_code == 200
@@ -90,9 +81,7 @@ class Replica:
     async def stall(self) -> None:
         """SIGSTOP, and see that it stands still."""
         self.signal(signal.SIGSTOP)
-        async with asyncio.timeout(5):
-            while self._state() != "T":
-                await asyncio.sleep(0.01)
+        await until(lambda: self._state() == "T", within=5)
 
     def _state(self) -> str:
         stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8")
@@ -104,29 +93,41 @@ class Replica:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to this process, which must be running."""
-        assert self.process is not None, f"{self.name} was never started"
         assert self.alive, f"{self.name} has ended already:\n{self.tail()}"
-        self.process.send_signal(number)
+        self._process().send_signal(number)
 
     async def wait(self, *, within: float = 30.0) -> int:
         """Wait for the end; return the exit code, negative for a signal."""
-        assert self.process is not None, f"{self.name} was never started"
-        async with asyncio.timeout(within):
-            return await self.process.wait()
+        process = self._process()
+        await until(lambda: process.poll() is not None, within=within)
+        code = process.poll()
+        assert code is not None
+        return code
 
     async def close(self) -> None:
         """End the process whatever state it is in."""
-        if self.process is not None and self.process.returncode is None:
-            self.process.kill()
-            await self.process.wait()
+        if self.alive:
+            self.signal(signal.SIGKILL)
+            await self.wait()
+
+    def _process(self) -> Process:
+        assert self.process is not None, f"{self.name} was never started"
+        return self.process
 
     def text(self) -> str:
         """All it has logged."""
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
-    def tail(self, lines: int = 15) -> str:
+    def tail(self, lines: int = 12) -> str:
         """The end of its log."""
-        return "\n".join(line[:400] for line in self.text().splitlines()[-lines:])
+        return "\n".join(line[:500] for line in self.text().splitlines()[-lines:])
+
+
+async def until(true: Callable[[], bool], *, within: float) -> None:
+    """Wait for something that only looking tells. Raises `TimeoutError`."""
+    async with asyncio.timeout(within):
+        while not true():
+            await asyncio.sleep(0.02)
 
 
 def free_port() -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from .holds import Database
 
-__all__ = ["Cut", "Thread", "Verdict", "judge_ledger", "look"]
+__all__ = ["Cut", "Thread", "Verdict", "executions", "judge_ledger", "look"]
 
-COMMIT_GRACE = timedelta(seconds=1)
 EVERY_PROCESS = 0
 
 
@@ -52,7 +52,8 @@ class Thread:
 class Verdict:
     """Empty lists everywhere but in `again` mean that the promise was kept.
 
-    `again` are executions repeated because we cut the process off inside the node.
+    `again` are executions repeated because we cut the process off before the node's outcome was
+    stored.
     """
 
     threads: int = 0
@@ -99,17 +100,17 @@ def judge_ledger(
 def _count(
     verdict: Verdict, name: str, rows: Sequence[Mapping[str, Any]], cuts: Sequence[Cut]
 ) -> None:
-    for before, _ in zip(rows, rows[1:], strict=False):
+    for before, _ in pairwise(rows):
         kind = verdict.again if _was_cut(before, cuts) else verdict.doubled
         kind.append(f"{name}: {[_shown(row) for row in rows]}")
 
 
 def _was_cut(row: Mapping[str, Any], cuts: Sequence[Cut]) -> bool:
-    ended = row["ended_at"]
+    stored = row["stored_at"]
     return any(
         cut.pid in (row["pid"], EVERY_PROCESS)
         and row["started_at"] <= cut.at
-        and (ended is None or cut.at <= ended + COMMIT_GRACE)
+        and (stored is None or cut.at <= stored)
         for cut in cuts
     )
 
@@ -121,6 +122,14 @@ def _shown(row: Mapping[str, Any]) -> str:
 
 def _name(thread: Thread, key: tuple[str, str]) -> str:
     return f"{thread.kind} {thread.thread_id} {key[0]} {key[1]}"
+
+
+async def executions(database: Database) -> list[dict[str, Any]]:
+    """The ledger, in order, with the time at which each node's outcome was stored first."""
+    return await database.rows(
+        "select ledger.*, commits.at as stored_at from faults.ledger"
+        " left join faults.commits using (thread_id, task_id) order by started_at"
+    )
 
 
 async def look(database: Database, verdict: Verdict) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
+import socket
 import stat
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +20,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from looppause_sdk.client import AsyncLoopPauseClient
 from looppause_sdk.proof import verify
 from looppause_sdk.testing import FakeLoopPause
 from resumer.emulator import Emulator, PauseFile, PauseFileError, open_emulator, serving
@@ -84,6 +88,23 @@ async def test_the_published_client_asks_waits_and_verifies(
     proof = await asyncio.to_thread(session)
     assert proof.human_authorized
     assert (proof.comment, proof.fields) == ("für Müller", {"amount": 1.5})
+
+
+@pytest.mark.parametrize("scheme", ["hmac", "ed25519"])
+async def test_our_own_client_asks_waits_and_verifies(scheme: Any) -> None:
+    """The SDK's client knows the emulator by its keys and nothing else."""
+    with open_emulator(scheme=scheme) as emulator:
+        async with (
+            serving(emulator.app) as url,
+            AsyncLoopPauseClient(
+                "key", emulator.fake.secret, url, public_keys=emulator.fake.public_key, env={}
+            ) as client,
+        ):
+            pause_id = await client.create_pause(**QUESTION, idempotency_key="k")
+            assert await client.create_pause(**QUESTION, idempotency_key="k") == pause_id
+            emulator.fake.decide(pause_id, "rejected", comment="für Müller")
+            proof = await client.wait_for_proof(pause_id, poll_interval=0.05)
+    assert (proof.decision, proof.comment, proof.scheme) == ("rejected", "für Müller", scheme)
 
 
 @pytest.mark.parametrize("end", ["expire", "time_out"])
@@ -185,6 +206,28 @@ async def test_the_api_works_mounted_under_a_prefix(emulator: Emulator) -> None:
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         reply = await http.post("/looppause/v1/pauses", json=QUESTION, headers=BEARER)
     assert reply.status_code == 201
+
+
+async def test_it_serves_until_it_is_interrupted(tmp_path: Path) -> None:
+    """`serve_emulator` announces itself, serves, and ends cleanly on Ctrl-C."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    code = (
+        "import sys; from resumer.emulator import serve_emulator;"
+        "serve_emulator(port=int(sys.argv[1]), file=sys.argv[2],"
+        " announce=lambda emulator: print(emulator.fake.scheme, flush=True))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, str(port), str(tmp_path / "f"), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"hmac\n"
+    transport = httpx.AsyncHTTPTransport(retries=8)
+    async with httpx.AsyncClient(transport=transport) as http:
+        healthy = await http.get(f"http://127.0.0.1:{port}/healthz")
+    process.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert healthy.json()["status"] == "ok"
 
 
 # -- the file --------------------------------------------------------------------------------

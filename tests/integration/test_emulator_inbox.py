@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -182,6 +184,39 @@ async def test_ordinary_members_with_odd_names_are_shown(
         details={"items": {"keys": 1}, "values": [[]], "get": {}, "": [None, True, "", 0.5]},
     )
     assert (await http.get("/")).status_code == 200
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["a", "items", "name", "type", "options", "default"]), inner
+        )
+    ),
+    max_leaves=12,
+)
+FORMS = st.dictionaries(st.sampled_from(["fields", "properties", "required", "x"]), JSON)
+
+
+@settings(max_examples=60, deadline=None)
+@given(details=JSON, form=FORMS)
+def test_whatever_json_an_agent_sends_is_shown(details: Any, form: dict[str, Any]) -> None:
+    """No details and no form make the page fail, before and after the answer."""
+    emulator = Emulator()
+    pause_id = ask(emulator, details=details, form=form)
+
+    async def look() -> None:
+        async with client(emulator.app) as http:
+            assert (await http.get("/")).status_code == 200
+            emulator.fake.decide(pause_id, fields={"answer": details})
+            assert (await http.get(f"/pauses/{pause_id}")).status_code == 200
+
+    asyncio.run(look())
 
 
 async def test_an_unknown_pause_is_a_404_page(http: httpx.AsyncClient) -> None:

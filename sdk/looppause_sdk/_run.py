@@ -1,0 +1,100 @@
+"""What a gate knows of the LangGraph run it stands in, and how it refuses an answer there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Annotated, Any
+from uuid import uuid4
+
+from langgraph.config import get_config
+from langgraph.errors import is_invalid_resume
+from langgraph.runtime import get_runtime
+from pydantic import AfterValidator, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from .errors import NoCheckpointer, ProofError
+from .gate import Answer
+
+__all__ = [
+    "NO_CHECKPOINTER",
+    "STRICT_RESUME",
+    "answer_schema",
+    "refusal",
+    "require_checkpointer",
+    "visit",
+]
+
+NO_CHECKPOINTER = (
+    "the graph has no checkpointer, so it cannot hibernate: compile it with one, "
+    "e.g. builder.compile(checkpointer=PostgresSaver(...)), or use make_polling_gate"
+)
+
+# LangGraph has no public name for either; the tests fail should one of them move.
+STRICT_RESUME = "__pregel_strict_resume"
+_CHECKPOINTER = "__pregel_checkpointer"
+
+_REFUSED = "looppause_refused"
+
+# Every execution of a node has a context of its own, so a re-execution counts from 0 again.
+_gate_calls: ContextVar[tuple[str, int]] = ContextVar("looppause_gate_calls", default=("", 0))
+
+
+def require_checkpointer() -> None:
+    """Raise `NoCheckpointer` unless the node that runs now can hibernate."""
+    try:
+        configurable = get_config().get("configurable", {})
+    except RuntimeError as error:
+        raise NoCheckpointer("an interrupt gate only works as a node of a graph") from error
+    if configurable.get(_CHECKPOINTER) in (None, False):
+        raise NoCheckpointer(NO_CHECKPOINTER)
+
+
+def visit() -> tuple[str, str, int]:
+    """What tells this call of a gate from every other, and is the same on re-execution.
+
+    The thread, the task (one pass through a node), and how many gates the same execution of the
+    node has called before.
+    """
+    try:
+        info = get_runtime().execution_info
+    except RuntimeError:
+        info = None
+    if info is None:  # called by hand: no thread to come back to, so never the same again
+        return "", uuid4().hex, 0
+    task_id, calls = _gate_calls.get()
+    call = calls + 1 if task_id == info.task_id else 0
+    _gate_calls.set((info.task_id, call))
+    return info.thread_id or "", info.task_id, call
+
+
+def answer_schema(bind: Callable[[Any], Answer]) -> Any:
+    """A `response_schema` for `interrupt` that takes only what `bind` takes.
+
+    LangGraph raises a refusal at whoever resumed, and saves nothing of the answer. The message
+    says why and shows nothing of the answer either.
+    """
+
+    def genuine(answer: Any) -> Answer:
+        try:
+            return bind(answer)
+        except ProofError as error:
+            raise _refused(error) from error
+
+    return Annotated[Any, AfterValidator(genuine), WithJsonSchema({"title": "LoopPause proof"})]
+
+
+def refusal(error: BaseException) -> ProofError | None:
+    """The reason, if `error` came out of a graph because a gate refused its answer."""
+    if not isinstance(error, ValidationError) or not is_invalid_resume(error):
+        return None
+    first = error.errors(include_url=False)[0]
+    reason = first.get("ctx", {}).get("error")
+    return reason if isinstance(reason, ProofError) else None
+
+
+def _refused(error: ProofError) -> ValidationError:
+    kind = PydanticCustomError(_REFUSED, "{reason}", {"reason": str(error), "error": error})
+    return ValidationError.from_exception_data(
+        "LoopPause proof", [{"type": kind, "input": "not shown"}]
+    )

@@ -1,0 +1,236 @@
+"""The thread lock: one holder over all processes, and none after its connection died."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg
+import pytest
+
+from resumer.errors import LockLost, PoolerRefused
+from resumer.locks import ThreadLocks
+
+
+@pytest.fixture
+async def two(database_url: str) -> AsyncIterator[tuple[ThreadLocks, ThreadLocks]]:
+    """Two processes' locks, as the database sees them."""
+    async with AsyncExitStack() as stack:
+        locks = [ThreadLocks(database_url, check_seconds=0.05) for _ in range(2)]
+        for lock in locks:
+            await stack.enter_async_context(lock.running())
+        yield locks[0], locks[1]
+
+
+async def test_only_one_process_holds_a_thread(two: tuple[ThreadLocks, ThreadLocks]) -> None:
+    """While one holds the thread the other does not get it, and gets it afterwards."""
+    ours, theirs = two
+    async with ours.hold("t1", patience=1) as held:
+        assert held
+        async with theirs.hold("t1", patience=0.2) as also:
+            assert not also
+    async with theirs.hold("t1", patience=1) as held:
+        assert held
+
+
+async def test_runs_of_one_process_take_turns(two: tuple[ThreadLocks, ThreadLocks]) -> None:
+    """The server would give one session the lock twice: the process keeps its own runs apart."""
+    ours, theirs = two
+    inside: list[int] = []
+
+    async def run() -> None:
+        async with ours.hold("t1", patience=5) as held:
+            assert held
+            inside.append(1)
+            assert len(inside) == 1
+            await asyncio.sleep(0.02)
+            inside.pop()
+
+    await asyncio.gather(*(run() for _ in range(3)))
+    async with theirs.hold("t1", patience=0.2) as held:
+        assert held
+
+
+async def test_one_thread_does_not_take_up_every_slot(
+    two: tuple[ThreadLocks, ThreadLocks],
+) -> None:
+    """Beyond two that wait in line the next is sent away at once."""
+    ours, _ = two
+
+    async def run() -> bool:
+        async with ours.hold("t1", patience=5) as held:
+            await asyncio.sleep(0.05 if held else 0)
+            return held
+
+    assert sorted(await asyncio.gather(*(run() for _ in range(10)))) == [False] * 7 + [True] * 3
+
+
+async def test_a_run_that_waits_too_long_for_its_turn_gives_up(
+    two: tuple[ThreadLocks, ThreadLocks],
+) -> None:
+    """Patience ends within one process too, and leaves the holder alone."""
+    ours, _ = two
+    async with ours.hold("t1", patience=1) as held:
+        assert held
+        async with ours.hold("t1", patience=0.1) as also:
+            assert not also
+
+
+async def test_other_threads_are_free(two: tuple[ThreadLocks, ThreadLocks]) -> None:
+    """A lock on one thread stands in nobody's way on another."""
+    ours, theirs = two
+    async with ours.hold("t1", patience=1), theirs.hold("t2", patience=0.5) as held:
+        assert held
+
+
+async def test_a_dead_connection_stops_the_runs_under_it(
+    database_url: str, two: tuple[ThreadLocks, ThreadLocks]
+) -> None:
+    """The run is cancelled, and says that the lock was lost; the next one connects anew."""
+    ours, theirs = two
+    reached = asyncio.Event()
+    stopped: list[str] = []
+
+    async def run() -> None:
+        async with ours.hold("t1", patience=1):
+            reached.set()
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                stopped.append("run")
+                raise
+
+    task = asyncio.create_task(run())
+    await reached.wait()
+    _terminate_lock_holders(database_url)
+    with pytest.raises(LockLost):
+        await asyncio.wait_for(task, 5)
+    assert stopped == ["run"]
+    for locks in (ours, theirs):
+        async with locks.hold("t1", patience=1) as held:
+            assert held
+
+
+def _terminate_lock_holders(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        killed = connection.execute(
+            "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"
+        ).fetchall()
+    assert killed == [(True,)]
+
+
+async def test_a_cancelled_run_lets_go(two: tuple[ThreadLocks, ThreadLocks]) -> None:
+    """Cancellation from outside stays a cancellation, and the lock is given back."""
+    ours, theirs = two
+    reached = asyncio.Event()
+
+    async def run() -> None:
+        async with ours.hold("t1", patience=1):
+            reached.set()
+            await asyncio.sleep(30)
+
+    task = asyncio.create_task(run())
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with theirs.hold("t1", patience=1) as held:
+        assert held
+
+
+@pytest.fixture
+async def pgbouncer(database_url: str, tmp_path: Path) -> AsyncIterator[dict[str, str]]:
+    """A real PgBouncer in each mode before the database; their URLs by mode."""
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(_over_tcp(database_url))
+        yield {
+            mode: await stack.enter_async_context(_bouncer(database_url, server, tmp_path, mode))
+            for mode in ("transaction", "session")
+        }
+
+
+@asynccontextmanager
+async def _over_tcp(url: str) -> AsyncIterator[int]:
+    """The server's Unix socket on a TCP port: PgBouncer refuses root, others may not enter here."""
+    path = f"{parse_qs(urlsplit(url).query)['host'][0]}/.s.PGSQL.5432"
+    port = _free_port()
+    listen = f"TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr"
+    process = subprocess.Popen([_program("socat"), listen, f"UNIX-CONNECT:{path}"])
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _program(name: str) -> str:
+    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    assert path, f"this test needs {name}: apt-get install {name}"
+    return path
+
+
+@asynccontextmanager
+async def _bouncer(url: str, server: int, folder: Path, mode: str) -> AsyncIterator[str]:
+    port = _free_port()
+    config = folder / f"{mode}.ini"
+    config.write_text(
+        f"[databases]\n* = host=127.0.0.1 port={server} user=postgres\n[pgbouncer]\n"
+        f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        f"auth_type = any\npool_mode = {mode}\n"
+    )
+    unprivileged = ["-u", "nobody"] if os.geteuid() == 0 else []
+    with config.open() as text:  # read before it gives up root
+        process = subprocess.Popen(
+            [_program("pgbouncer"), "-q", *unprivileged, f"/dev/fd/{text.fileno()}"],
+            pass_fds=[text.fileno()],
+        )
+    try:
+        address = f"postgresql://postgres@127.0.0.1:{port}{urlsplit(url).path}"
+        await _answering(address, process)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+async def _answering(url: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(100):
+        assert process.poll() is None, "PgBouncer ended"
+        try:
+            connection = await psycopg.AsyncConnection.connect(url, connect_timeout=2)
+        except psycopg.OperationalError:
+            await asyncio.sleep(0.05)
+        else:
+            await connection.close()
+            return
+    pytest.fail("PgBouncer did not start")
+
+
+@pytest.mark.pgbouncer
+async def test_a_transaction_pooler_is_refused_with_advice(pgbouncer: dict[str, str]) -> None:
+    """Behind a pooler that lends the session to others a lock would not hold."""
+    with pytest.raises(PoolerRefused, match="transaction mode.*direct connection"):
+        async with ThreadLocks(pgbouncer["transaction"]).running():
+            pass
+
+
+@pytest.mark.pgbouncer
+async def test_a_session_pooler_is_let_through(pgbouncer: dict[str, str]) -> None:
+    """A pooler in session mode keeps the session, and with it the lock."""
+    locks = ThreadLocks(pgbouncer["session"])
+    async with locks.running(), locks.hold("t1", patience=1) as held:
+        assert held
