@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +15,12 @@ from starlette.routing import Route
 
 from looppause_sdk import AsyncLoopPauseClient
 
-from .db import SCHEMA, Pool, is_transient, open_pool
+from .db import SCHEMA, Connection, Pool, is_transient, open_pool
 from .errors import DatabaseNotReady, SettingsError
 from .graphs import Graphs
 from .intake import Intake
 from .locks import ThreadLocks
-from .migrate import check_migrated
+from .migrate import check_checkpoints_migrated, check_migrated
 from .pauses import Pauses
 from .receive import receive, unavailable
 from .reconcile import Reconciler
@@ -135,7 +135,6 @@ class Resumer:
             intake = Intake(pauses, settings.signing_secrets, settings.public_keys)
             if self._with_worker:
                 _require_graphs(settings)
-                await self.graphs.load_all()
                 await self._enter_worker(stack, pauses, intake)
             self._running = _Running(pool, intake)
             log.info("started", graphs=sorted(settings.graphs), worker=self._with_worker)
@@ -161,13 +160,7 @@ class Resumer:
         size = WEB_CONNECTIONS + (2 + self.settings.concurrency // 2 if self._with_worker else 0)
         url = self.settings.database_url
         async with open_pool(url, size=size, schema=SCHEMA, name="resumer") as pool:
-            try:
-                async with pool.connection() as connection:
-                    await check_migrated(connection)
-            except Exception as error:
-                if isinstance(error, DatabaseNotReady) or not is_transient(error):
-                    raise
-                log.error("database_away", error=str(error))
+            await _check(pool, check_migrated)
             yield pool
 
     async def _enter_worker(self, stack: AsyncExitStack, pauses: Pauses, intake: Intake) -> None:
@@ -176,7 +169,9 @@ class Resumer:
         checkpoints = await stack.enter_async_context(
             open_pool(url, size=settings.concurrency + 2, name="checkpoints")
         )
-        threads = Threads(checkpoints)
+        await _check(checkpoints, check_checkpoints_migrated)
+        graphs = await self.graphs.load_all()
+        threads = Threads.of(checkpoints, graphs, settings.serializer)
         resumption = Resumption(
             pauses=pauses,
             threads=threads,
@@ -219,6 +214,17 @@ class Resumer:
         if problems:
             return unavailable("; ".join(problems))
         return JSONResponse({"status": "ready"})
+
+
+async def _check(pool: Pool, check: Callable[[Connection], Awaitable[None]]) -> None:
+    """Refuse a database that is not set up; one that is away for the moment is waited for."""
+    try:
+        async with pool.connection() as connection:
+            await check(connection)
+    except Exception as error:
+        if isinstance(error, DatabaseNotReady) or not is_transient(error):
+            raise
+        log.error("database_away", error=str(error))
 
 
 def _policy(settings: Settings) -> Policy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,12 +14,12 @@ import typer
 from looppause_sdk.errors import LoopPauseError
 
 from .app import Resumer
-from .emulator import Emulator, PauseFileError, serve_emulator
+from .emulator import Emulator, PauseFileError, open_emulator
 from .errors import ResumerError
 from .migrate import migrate as run_migrations
 from .serving import serving, stop_signals
 from .settings import Settings
-from .telemetry import log_to
+from .telemetry import get_logger, log_to
 
 __all__ = ["main"]
 
@@ -109,7 +109,7 @@ def dev(
 
     if approve and reject:
         raise typer.BadParameter("choose --approve or --reject, not both")
-    log_to(level="INFO")
+    log_to(level="INFO", brief=True)
     decision = "approved" if approve else "rejected" if reject else None
     session = Dev(
         graph=graph,
@@ -179,25 +179,10 @@ def emulator(
     ] = None,
 ) -> None:
     """A local LoopPause to develop against: its API, an inbox page, signed webhooks."""
-    log_to(level="INFO")
-
-    def announce(emulator: Emulator) -> None:
-        typer.echo(f"Inbox and API on http://{host}:{port}/ (Ctrl-C stops)")
-        typer.echo(f"  LOOPPAUSE_API_URL=http://{host}:{port}")
-        if scheme == "ed25519":
-            typer.echo(f"  LOOPPAUSE_PUBLIC_KEYS='[\"{emulator.fake.public_key}\"]'")
-        elif secret is None:
-            typer.echo(f"  LOOPPAUSE_SIGNING_SECRET={emulator.fake.secret}")
-
-    serve_emulator(
-        host,
-        port,
-        scheme=_scheme(scheme),
-        secret=secret,
-        api_key=api_key,
-        file=file,
-        announce=announce,
-    )
+    with open_emulator(scheme=_scheme(scheme), secret=secret, api_key=api_key, file=file) as local:
+        _run(
+            _emulate(local, host, port, made_up={"key": api_key is None, "secret": secret is None})
+        )
 
 
 def _scheme(text: str) -> Any:
@@ -223,11 +208,30 @@ async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> N
             resumer.running(),
             serving(resumer.app, host, port, drain_seconds=settings.drain_seconds) as address,
         ):
-            typer.echo(f"{address}/webhooks/looppause", err=True)
+            get_logger().info("listening", webhook=f"{address}/webhooks/looppause")
             await stop.wait()
 
 
 async def _work(settings: Settings) -> None:
     with stop_signals() as stop:
         async with Resumer(settings=settings).running():
+            await stop.wait()
+
+
+async def _emulate(
+    emulator: Emulator, host: str, port: int, *, made_up: Mapping[str, bool]
+) -> None:
+    with stop_signals() as stop:
+        async with (
+            emulator.running(),
+            serving(emulator.app, host, port, drain_seconds=3.0) as address,
+        ):
+            typer.echo(f"Inbox and API on {address}/ (Ctrl-C stops). For your agent:")
+            typer.echo(f"  LOOPPAUSE_API_URL={address}")
+            if made_up["key"]:
+                typer.echo("  LOOPPAUSE_API_KEY=anything")
+            if emulator.fake.scheme == "ed25519":
+                typer.echo(f"  LOOPPAUSE_PUBLIC_KEYS='[\"{emulator.fake.public_key}\"]'")
+            elif made_up["secret"]:
+                typer.echo(f"  LOOPPAUSE_SIGNING_SECRET={emulator.fake.secret}")
             await stop.wait()

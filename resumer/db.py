@@ -68,6 +68,7 @@ def is_transient(error: BaseException) -> bool:
 _TRANSIENT = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
+    psycopg.errors.UndefinedTable,  # not migrated yet
     PoolTimeout,
     DatabaseNotReady,
     ConnectionError,

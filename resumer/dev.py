@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from looppause_sdk.errors import LoopPauseRequestError
 from looppause_sdk.proof import Scheme
 
 from .app import Resumer
@@ -35,6 +37,9 @@ __all__ = ["Dev"]
 API_KEY = "local-development"
 WATCH_SECONDS = 0.2
 HEADLESS_SECONDS = 60.0
+
+MAKE_CLIENT = "make its client as LoopPauseClient(), which reads the environment"
+NOBODY_ASKED = "The thread ended without asking anybody: is there a gate on its way?"
 
 INVOICES = (
     {"number": "2026-0117", "supplier": "Acme Corp", "amount": 12450, "currency": "EUR"},
@@ -78,6 +83,8 @@ class Dev:
         """What to start threads with: one for the user's graph, one after another for ours."""
         if self.state is not None:
             return iter([_json_object(self.state)])
+        if self.graph is not None and self.decision is not None:
+            raise SettingsError(["--approve and --reject need a thread: give --input as well"])
         if self.graph is not None:
             return iter(())
         return ({"invoice": invoice} for invoice in itertools.cycle(INVOICES))
@@ -105,7 +112,8 @@ class Dev:
         await stack.enter_async_context(emulator.running())
         pool = await stack.enter_async_context(open_pool(url, size=4, name="agent"))
         self._welcome(address, environment)
-        return _Agent(Threads(pool), await resumer.graphs.load(ANY_AGENT), emulator, self.say)
+        graph = await resumer.graphs.load(ANY_AGENT)
+        return _Agent(Threads(pool), graph, emulator, self.say, inbox=f"{address}/")
 
     def _database(self, stack: AsyncExitStack) -> str:
         if self.database_url:
@@ -114,42 +122,48 @@ class Dev:
             return stack.enter_context(embedded_postgres(self.data / "postgres"))
 
     def _welcome(self, address: str, environment: Mapping[str, str]) -> None:
-        self.say.print("\n[bold]Resumer[/] runs on this machine\n")
-        self.say.print(f"  Inbox     {address}/")
+        self.say.print("\n[bold]Resumer runs on this machine.[/]\n")
+        self.say.print(f"  Inbox     [bold cyan underline]{address}/[/]")
         self.say.print(f"  Receiver  {environment['LOOPPAUSE_WEBHOOK_URL']}")
-        self.say.print(f"  Data      {self.data}/\n")
+        self.say.print(f"  Data      {escape(str(self.data))}/\n")
         if self.graph is not None and self.state is None:
             path = self.data / "env"
             _write_private(path, environment)
             self.say.print(
-                f"Start your agent in another terminal, on this environment: source {path}\n"
-                "Its checkpointer belongs in DATABASE_URL. Or start a thread here with --input.\n"
+                "[bold]Next:[/] start your agent in another terminal, after "
+                f"[bold]source {escape(str(path))}[/]\n"
+                "      Its checkpointer belongs in DATABASE_URL. Or start a thread here: --input.\n"
             )
 
     async def _work(self, agent: _Agent, states: Iterator[Mapping[str, Any]]) -> int:
         if self.decision is not None:
-            return await self._decide_one(agent, next(states, None))
+            return await self._decide_one(agent, self.decision, next(states))
         await agent.find_waiting()
         while True:
             if not agent.waiting and (state := next(states, None)) is not None:
-                await agent.ask(state)
-                self.say.print("Open the inbox and approve or reject. Ctrl-C stops.\n")
+                if await agent.ask(state) is None:
+                    self.say.print(NOBODY_ASKED)
+                else:
+                    agent.say_what_next()
             await asyncio.sleep(WATCH_SECONDS)
             await agent.report_finished()
 
-    async def _decide_one(self, agent: _Agent, state: Mapping[str, Any] | None) -> int:
-        if state is None:
-            raise SettingsError(["--approve and --reject need something to decide: give --input"])
+    async def _decide_one(self, agent: _Agent, decision: str, state: Mapping[str, Any]) -> int:
         pause_id = await agent.ask(state)
         if pause_id is None:
-            self.say.print("The thread ended without asking anybody: is there a gate in it?")
+            self.say.print(NOBODY_ASKED)
             return 1
-        self.say.print(f"Deciding by itself: {self.decision}\n")
-        agent.emulator.fake.decide(pause_id, self.decision or "", responder="you@localhost")
-        async with asyncio.timeout(HEADLESS_SECONDS):
-            while agent.waiting:
-                await asyncio.sleep(WATCH_SECONDS)
-                values = await agent.report_finished()
+        self.say.print(f"  Deciding by itself: {decision}\n")
+        agent.emulator.fake.decide(pause_id, decision, responder="you@localhost")
+        values: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(HEADLESS_SECONDS):
+                while pause_id in agent.waiting:
+                    await asyncio.sleep(WATCH_SECONDS)
+                    values = await agent.report_finished()
+        except TimeoutError:
+            self.say.print(f"Not resumed in {HEADLESS_SECONDS:.0f} s: the log above says why.")
+            return 1
         if self.graph is None:
             paid = str(values.get("result", "")).startswith("PAID")
             return 0 if paid == (self.decision == "approved") else 1
@@ -164,6 +178,7 @@ class _Agent:
     graph: Any
     emulator: Emulator
     say: Console
+    inbox: str
     waiting: dict[str, str] = field(default_factory=dict)
 
     async def ask(self, state: Mapping[str, Any]) -> str | None:
@@ -187,7 +202,15 @@ class _Agent:
         for pause_id in self.waiting:
             self._show_question(pause_id)
         if self.waiting:
-            self.say.print("Still waiting from before: decide in the inbox. Ctrl-C stops.\n")
+            self.say.print("  Still waiting from before.")
+            self.say_what_next()
+
+    def say_what_next(self) -> None:
+        """What the person is to do."""
+        self.say.print(
+            f"  [bold]Next:[/] open [bold cyan underline]{self.inbox}[/] in a browser and click "
+            "Approve or Reject. Ctrl-C stops.\n"
+        )
 
     async def report_finished(self) -> dict[str, Any]:
         """Say what became of threads that were resumed; return the state of the last of them."""
@@ -197,16 +220,27 @@ class _Agent:
             if pause_id in seen.waiting_pauses() or seen.runnable:
                 continue
             del self.waiting[pause_id]
-            self.waiting.update(dict.fromkeys(seen.waiting_pauses(), thread_id))
+            asked_next = [name for name in seen.waiting_pauses() if name not in self.waiting]
+            self.waiting.update(dict.fromkeys(asked_next, thread_id))
             values = await self.threads.values(self.graph, thread_id)
             result = values.get("result", f"the thread went on: {sorted(values)}")
-            self.say.print(f"\n[bold green]●[/] {result}\n  thread {thread_id}\n")
+            self.say.print(f"[bold green]●[/] [bold]{escape(str(result))}[/]")
+            self.say.print(f"  Its thread {thread_id} was resumed.\n")
+            for name in asked_next:
+                self._show_question(name)
+                self.say_what_next()
         return values
 
     def _show_question(self, pause_id: str) -> None:
-        request = self.emulator.fake.document(pause_id)["request"]
+        try:
+            request = self.emulator.fake.document(pause_id)["request"]
+        except LoopPauseRequestError as error:
+            raise SettingsError(
+                [f"the gate asks another LoopPause than this one: {MAKE_CLIENT}"]
+            ) from error
         description = request["action"].get("description", "something")
-        self.say.print(f"[bold yellow]●[/] {request['agent_id']} asks: [bold]{description}[/]")
+        asks = f"{escape(request['agent_id'])} asks: [bold]{escape(str(description))}[/]"
+        self.say.print(f"[bold yellow]●[/] {asks}")
         self.say.print(
             f"  Its thread {self.waiting[pause_id]} hibernates in PostgreSQL; no process waits."
         )

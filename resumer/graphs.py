@@ -53,10 +53,9 @@ class Graphs:
                     self._loaded[name] = await _build(name, self.registered[name])
         return self._loaded[name]
 
-    async def load_all(self) -> None:
-        """Load every graph, so that a mistake shows at the start. Raises `GraphNotLoaded`."""
-        for name in self.registered:
-            await self.load(name)
+    async def load_all(self) -> list[Any]:
+        """Every graph, so that a mistake shows at the start. Raises `GraphNotLoaded`."""
+        return [await self.load(name) for name in self.registered]
 
 
 async def _build(name: str, spec: Any) -> Any:

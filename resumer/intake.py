@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
+
 from looppause_sdk.proof import Proof, verify
 
 from .db import is_transient
@@ -41,10 +43,8 @@ class Intake:
         try:
             receipt = await self.pauses.record(proof, body)
         except Exception as error:
-            if is_transient(error):
-                raise DatabaseNotReady(
-                    "the proof could not be recorded; deliver it again"
-                ) from error
+            if is_transient(error) or isinstance(error, psycopg.Error):
+                raise DatabaseNotReady(f"the proof could not be recorded: {_why(error)}") from error
             raise
         log.info(
             "delivery",
@@ -55,3 +55,9 @@ class Intake:
             key=proof.key_id,
         )
         return receipt
+
+
+def _why(error: Exception) -> str:
+    """The first line: the further ones may quote the row, and with it what people wrote."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -16,7 +16,7 @@ from .sql import migrations, statement
 from .telemetry import get_logger
 from .threads import create_checkpoint_tables
 
-__all__ = ["check_migrated", "migrate"]
+__all__ = ["check_checkpoints_migrated", "check_migrated", "migrate"]
 
 LOCK = 0x4C50_5245_5355_4D45  # "LPRESUME": one migration at a time in a database
 INDEXES = ("locate", "waiting")
@@ -27,17 +27,32 @@ log = get_logger()
 async def migrate(database_url: str, checkpoint_url: str) -> None:
     """Create or upgrade our schema, Procrastinate's, the checkpointer's and the locate index.
 
-    Raises `DatabaseNotReady` if a database does not answer.
+    Raises `DatabaseNotReady` if a database does not answer, or does not let us.
     """
-    async with _alone(database_url) as connection:
+    try:
+        await _migrate_ours(database_url)
+        await _migrate_checkpoints(checkpoint_url)
+    except errors.InsufficientPrivilege as error:
+        raise DatabaseNotReady(
+            f"the database does not let us ({error.diag.message_primary}): run `resumer migrate` "
+            "as a user who may create schemas, tables and indexes"
+        ) from error
+
+
+async def _migrate_ours(url: str) -> None:
+    async with _alone(url) as connection:
         await connection.execute(
             sql.SQL("create schema if not exists {}").format(sql.Identifier(SCHEMA))
         )
-    async with _alone(database_url, schema=SCHEMA) as connection:
+    async with _alone(url, schema=SCHEMA) as connection:
         await _migrate_procrastinate(connection)
         await _migrate_pauses(connection)
-    async with _alone(checkpoint_url) as connection:
+
+
+async def _migrate_checkpoints(url: str) -> None:
+    async with _alone(url) as connection:
         await create_checkpoint_tables(connection)
+        await connection.execute(statement("pause_index"))
         for index in INDEXES:
             await _build_index(connection, f"resumer_{index}_idx", statement(f"{index}_index"))
 
@@ -55,6 +70,19 @@ async def check_migrated(connection: Connection) -> None:
         raise DatabaseNotReady(
             f"the database is at version {found}, this program needs {needed}: "
             "run `resumer migrate`"
+        )
+
+
+async def check_checkpoints_migrated(connection: Connection) -> None:
+    """Raise `DatabaseNotReady` unless the checkpointer's database has what locating needs."""
+    cursor = await connection.execute(
+        "select to_regclass('resumer_pause_index') is not null as migrated"
+    )
+    row = await cursor.fetchone()
+    if not row or not row["migrated"]:
+        raise DatabaseNotReady(
+            "the checkpointer's database is not set up: run `resumer migrate` with "
+            "RESUMER_CHECKPOINT_URL set to it"
         )
 
 

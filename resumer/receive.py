@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
@@ -19,6 +20,7 @@ __all__ = ["receive", "unavailable"]
 RETRY_AFTER_SECONDS = 5
 SLOW_SECONDS = 20.0
 
+_DIGITS = re.compile("[0-9]+")
 _STATUS = {"accepted": 202, "duplicate": 200, "conflict": 200}
 
 log = get_logger()
@@ -32,14 +34,16 @@ class Refused(Exception):
     error: str
 
 
-async def receive(request: Request, intake: Intake, *, max_bytes: int) -> JSONResponse:
+async def receive(
+    request: Request, intake: Intake, *, max_bytes: int, slow_seconds: float = SLOW_SECONDS
+) -> JSONResponse:
     """Answer one delivery. An ack is only ever given for what is on disk."""
     try:
         _require_json(request)
-        body = await _read(request, max_bytes)
+        body = await _read(request, max_bytes, slow_seconds)
         receipt = await intake.accept(body)
     except Refused as refused:
-        return _error(refused.status, refused.error)
+        return _refusal(refused)
     except ProofMalformed as error:
         log.warning("delivery_malformed", reason=str(error))
         return _error(400, f"no usable proof: {error}")
@@ -70,12 +74,12 @@ def _require_json(request: Request) -> None:
         raise Refused(415, "send the proof without content encoding")
 
 
-async def _read(request: Request, max_bytes: int) -> bytes:
+async def _read(request: Request, max_bytes: int, slow_seconds: float) -> bytes:
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > max_bytes:
+    if _DIGITS.fullmatch(declared) and int(declared[:18]) > max_bytes:
         raise Refused(413, f"a proof has at most {max_bytes} bytes")
     try:
-        async with asyncio.timeout(SLOW_SECONDS):
+        async with asyncio.timeout(slow_seconds):
             return await _read_capped(request, max_bytes)
     except TimeoutError:
         raise Refused(408, "the body came too slowly") from None
@@ -90,6 +94,13 @@ async def _read_capped(request: Request, max_bytes: int) -> bytes:
         if len(body) > max_bytes:
             raise Refused(413, f"a proof has at most {max_bytes} bytes")
     return bytes(body)
+
+
+def _refusal(refused: Refused) -> JSONResponse:
+    response = _error(refused.status, refused.error)
+    # What was not read may go on coming: closing is what stops a sender that has not finished.
+    response.headers["Connection"] = "close"
+    return response
 
 
 def _error(status: int, reason: str) -> JSONResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
@@ -13,6 +14,8 @@ import uvicorn
 from .errors import ServerNotStarted
 
 __all__ = ["serving", "stop_signals"]
+
+BACKLOG = 2048
 
 
 class _Server(uvicorn.Server):
@@ -29,32 +32,50 @@ async def serving(app: Any, host: str, port: int, *, drain_seconds: float) -> As
 
     Raises `ServerNotStarted` if the address cannot be had.
     """
-    server = _Server(
-        uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=int(drain_seconds),
-        )
-    )
-    task = asyncio.create_task(server.serve(), name=f"server {port}")
+    with _listener(host, port) as listener:
+        server = _Server(_config(app, drain_seconds))
+        task = asyncio.create_task(server.serve(sockets=[listener]), name="server")
+        try:
+            while not server.started:
+                if task.done():
+                    raise ServerNotStarted("the server ended at once: its log has the reason")
+                await asyncio.sleep(0.01)
+            yield _address(host, listener.getsockname()[1])
+        finally:
+            server.should_exit = True
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        while not server.started:
-            if task.done():
-                raise ServerNotStarted(
-                    f"{host}:{port} cannot be had: is it in use? Choose another with --port"
-                )
-            await asyncio.sleep(0.01)
-        bound = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{bound}"  # noqa: S104  (compared, not bound)
-    finally:
-        server.should_exit = True
-        with suppress(asyncio.CancelledError, SystemExit):
-            await task
+        return socket.create_server(
+            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both
+        )
+    except OSError as error:
+        raise ServerNotStarted(
+            f"{host}:{port} cannot be had ({error.strerror}): give another --host or --port"
+        ) from error
+
+
+def _config(app: Any, drain_seconds: float) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(drain_seconds),
+    )
+
+
+def _address(host: str, port: int) -> str:
+    """Where this machine reaches it: one that listens on every interface is at home, too."""
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104  (compared, not bound)
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextmanager

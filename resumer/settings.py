@@ -34,7 +34,8 @@ class Settings:
     that ran it is taken for dead; `early_hours` how long a proof waits for its thread;
     `stall_seconds` how long a worker may be silent before its jobs are given to others;
     `retry_delays` are the waits after each time the graph raised, then the pause is parked.
-    `reconcile_seconds` is the time between sweeps, 0 for none.
+    `reconcile_seconds` is the time between sweeps, 0 for none. `serializer` is the one the
+    agents' checkpointer has, where it is not LangGraph's usual one.
     """
 
     database_url: str = field(repr=False)
@@ -52,6 +53,7 @@ class Settings:
     stall_seconds: float = 30.0
     reconcile_seconds: float = 60.0
     retry_delays: tuple[float, ...] = RETRY_DELAYS
+    serializer: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if faults := list(_faults(self)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.errors import is_invalid_resume
 from langgraph.types import Command, Interrupt
 
@@ -35,9 +36,19 @@ _METADATA_OF_LANGGRAPH = frozenset(
 
 @dataclass(frozen=True)
 class Threads:
-    """The threads of one checkpointer."""
+    """The threads of one checkpointer.
+
+    `serializers` are tried one after another on interrupts whose graph is not known yet.
+    """
 
     pool: Pool
+    serializers: Sequence[SerializerProtocol] = (JsonPlusSerializer(),)
+
+    @classmethod
+    def of(cls, pool: Pool, graphs: Iterable[Any], serializer: Any = None) -> Threads:
+        """The threads of these graphs, read with the serializers of their own checkpointers."""
+        own = [serde for serde in map(_serializer_of, graphs) if serde is not None]
+        return cls(pool, (serializer or JsonPlusSerializer(), *own))
 
     async def locate(self, pause_id: str) -> list[Found]:
         """Every stored interrupt whose value names this pause, pending or long answered.
@@ -45,11 +56,11 @@ class Threads:
         What SQL finds is a candidate only: the blob is decoded and the id compared.
         """
         low, high = _key_range(pause_id)
+        parameters = {"low": low, "high": high, "pause_id": pause_id}
         async with self.pool.connection() as connection:
-            cursor = await connection.execute(statement("locate"), {"low": low, "high": high})
+            cursor = await connection.execute(statement("locate"), parameters)
             rows = await cursor.fetchall()
-        serde = self._saver(None).serde
-        return [found for row in rows for found in _decode(row, pause_id, serde)]
+        return [found for row in rows for found in _decode(row, pause_id, self.serializers)]
 
     async def raised_after(self, last: Raised | None, *, limit: int) -> list[Raised]:
         """A page of the interrupts of root graphs, oldest first, from the one after `last`."""
@@ -63,8 +74,7 @@ class Threads:
         async with self.pool.connection() as connection:
             cursor = await connection.execute(statement("waiting_page"), parameters)
             rows = await cursor.fetchall()
-        serde = self._saver(None).serde
-        return [_raised(row, serde) for row in rows]
+        return [_raised(row, self.serializers) for row in rows]
 
     async def inspect(self, graph: Any, thread_id: str) -> Inspection:
         """What the checkpointer says of the thread now."""
@@ -133,7 +143,7 @@ class Threads:
         return attached
 
     def _saver(self, graph: Any) -> AsyncPostgresSaver:
-        return AsyncPostgresSaver(self.pool, serde=_serializer_of(graph))
+        return AsyncPostgresSaver(self.pool, serde=_serializer_of(graph) or self.serializers[0])
 
 
 async def create_checkpoint_tables(connection: Connection) -> None:
@@ -177,8 +187,10 @@ def _msgpack_header(length: int) -> bytes:
     return b"\xda" + length.to_bytes(2, "big")
 
 
-def _decode(row: Mapping[str, Any], pause_id: str, serde: SerializerProtocol) -> Iterable[Found]:
-    for interrupt_id, value in _values(row, serde):
+def _decode(
+    row: Mapping[str, Any], pause_id: str, serdes: Sequence[SerializerProtocol]
+) -> Iterable[Found]:
+    for interrupt_id, value in _values(row, serdes):
         if value.get("pause_id") == pause_id:
             yield Found(
                 thread_id=row["thread_id"],
@@ -192,21 +204,21 @@ def _decode(row: Mapping[str, Any], pause_id: str, serde: SerializerProtocol) ->
             )
 
 
-def _raised(row: Mapping[str, Any], serde: SerializerProtocol) -> Raised:
+def _raised(row: Mapping[str, Any], serdes: Sequence[SerializerProtocol]) -> Raised:
     return Raised(
         checkpoint_id=row["checkpoint_id"],
         thread_id=row["thread_id"],
         task_id=row["task_id"],
         pending=row["pending"],
-        interrupts=tuple(_readable_values(row, serde)) if row["pending"] else (),
+        interrupts=tuple(_readable_values(row, serdes)) if row["pending"] else (),
     )
 
 
 def _readable_values(
-    row: Mapping[str, Any], serde: SerializerProtocol
+    row: Mapping[str, Any], serdes: Sequence[SerializerProtocol]
 ) -> list[tuple[str, Mapping[str, Any]]]:
     try:
-        return list(_values(row, serde))
+        return list(_values(row, serdes))
     except Exception as error:  # noqa: BLE001  (whatever a serializer raises)
         # One unreadable interrupt must not keep the sweep from the others.
         log.warning("interrupt_undecodable", thread_id=row["thread_id"], error=repr(error)[:200])
@@ -214,12 +226,23 @@ def _readable_values(
 
 
 def _values(
-    row: Mapping[str, Any], serde: SerializerProtocol
+    row: Mapping[str, Any], serdes: Sequence[SerializerProtocol]
 ) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    interrupts = serde.loads_typed((row["type"], bytes(row["blob"])))
+    interrupts = _loaded((row["type"], bytes(row["blob"])), serdes)
     for found in interrupts if isinstance(interrupts, (list, tuple)) else (interrupts,):
         if isinstance(found, Interrupt) and isinstance(found.value, Mapping):
             yield found.id, found.value
+
+
+def _loaded(typed: tuple[str, bytes], serdes: Sequence[SerializerProtocol]) -> Any:
+    """What the first serializer that can makes of it; else the first one's error."""
+    troubles: list[Exception] = []
+    for serde in serdes:
+        try:
+            return serde.loads_typed(typed)
+        except Exception as error:  # noqa: BLE001  (whatever a serializer raises)
+            troubles.append(error)
+    raise troubles[0]
 
 
 def _at_breakpoint(graph: Any, upcoming: Iterable[str]) -> bool:

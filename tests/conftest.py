@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +14,14 @@ pytest_plugins = ["looppause_sdk.testing.fixtures"]
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Server]:
+def postgres_server() -> Iterator[postgres.Server]:
     """One PostgreSQL for all tests of this process."""
-    with postgres.running(tmp_path_factory.mktemp("pg")) as server:
+    # Not in pytest's own folder: under root the server runs as another user, and each new pytest
+    # closes that folder to others.
+    with (
+        tempfile.TemporaryDirectory(prefix="resumer-pg-", ignore_cleanup_errors=True) as folder,
+        postgres.running(Path(folder)) as server,
+    ):
         yield server
 
 

@@ -1,27 +1,36 @@
--- The interrupts whose value may begin with this pause id. The expression must stay, letter for
--- letter, that of the index in locate_index.sql.
+-- The interrupts whose value may begin with this pause id: by the index over readable ones, whose
+-- expression must stay, letter for letter, that of locate_index.sql, and by what savers noted.
+with candidates as (
+    select writes.*
+    from checkpoint_writes as writes
+    where writes.channel = '__interrupt__'
+    and substring(
+        blob from nullif(position('\xa870617573655f6964'::bytea in blob), 0) + 9 for 64
+    ) >= %(low)s
+    and substring(
+        blob from nullif(position('\xa870617573655f6964'::bytea in blob), 0) + 9 for 64
+    ) < %(high)s
+    union
+    select writes.*
+    from resumer_pause_index as noted
+    join checkpoint_writes as writes using (thread_id, checkpoint_ns, checkpoint_id, task_id)
+    where noted.pause_id = %(pause_id)s and writes.channel = '__interrupt__'
+)
 select
-    writes.thread_id,
-    writes.checkpoint_ns,
-    writes.checkpoint_id,
-    writes.task_id,
-    writes.type,
-    writes.blob,
+    candidates.thread_id,
+    candidates.checkpoint_ns,
+    candidates.checkpoint_id,
+    candidates.task_id,
+    candidates.type,
+    candidates.blob,
     stored.checkpoint_id is not null as stored,
-    writes.checkpoint_id > coalesce(newest.checkpoint_id, '') as ahead
-from checkpoint_writes as writes
+    candidates.checkpoint_id > coalesce(newest.checkpoint_id, '') as ahead
+from candidates
 left join checkpoints as stored using (thread_id, checkpoint_ns, checkpoint_id)
 left join lateral (
     select max(checkpoints.checkpoint_id) as checkpoint_id
     from checkpoints
-    where checkpoints.thread_id = writes.thread_id
-    and checkpoints.checkpoint_ns = writes.checkpoint_ns
+    where checkpoints.thread_id = candidates.thread_id
+    and checkpoints.checkpoint_ns = candidates.checkpoint_ns
 ) as newest on true
-where writes.channel = '__interrupt__'
-and substring(
-    writes.blob from nullif(position('\xa870617573655f6964'::bytea in writes.blob), 0) + 9 for 64
-) >= %(low)s
-and substring(
-    writes.blob from nullif(position('\xa870617573655f6964'::bytea in writes.blob), 0) + 9 for 64
-) < %(high)s
-order by writes.thread_id, writes.checkpoint_ns, writes.checkpoint_id desc
+order by candidates.thread_id, candidates.checkpoint_ns, candidates.checkpoint_id desc

@@ -55,7 +55,7 @@ def create_request(question: Question, *, webhook_url: str | None) -> Request:
         "action": question.action,
         "recipients": question.recipients,
         "timeout_hours": question.timeout_hours,
-        "webhook_url": question.webhook_url or webhook_url,
+        "webhook_url": webhook_url if question.webhook_url is None else question.webhook_url,
         "form": question.form,
         "escalation": question.escalation,
         "metadata": question.metadata,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from langgraph.errors import UnknownInterruptError
 from langgraph.types import Command
 from pydantic import ValidationError
 
@@ -34,7 +35,7 @@ def resume_thread(graph: Any, thread_id: str, signed_proof: Body) -> Any:
     _require_checkpointer(graph)
     config = _config(thread_id)
     command = _command(graph.get_state(config), thread_id, signed_proof)
-    with _refusals():
+    with _refusals(thread_id):
         return graph.invoke(command, _strict(config))
 
 
@@ -43,15 +44,19 @@ async def aresume_thread(graph: Any, thread_id: str, signed_proof: Body) -> Any:
     _require_checkpointer(graph)
     config = _config(thread_id)
     command = _command(await graph.aget_state(config), thread_id, signed_proof)
-    with _refusals():
+    with _refusals(thread_id):
         return await graph.ainvoke(command, _strict(config))
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """Raise the gate's reason itself, instead of the `ValidationError` LangGraph wants of it."""
+def _refusals(thread_id: str) -> Iterator[None]:
+    """Say in the SDK's own errors why an answer was not taken."""
     try:
         yield
+    except UnknownInterruptError as error:
+        raise NotWaiting(
+            f"thread {thread_id} went on meanwhile: somebody else has resumed it"
+        ) from error
     except ValidationError as error:
         if reason := refusal(error):
             raise reason from None

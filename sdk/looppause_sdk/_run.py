@@ -45,7 +45,10 @@ def require_checkpointer() -> None:
     try:
         configurable = get_config().get("configurable", {})
     except RuntimeError as error:
-        raise NoCheckpointer("an interrupt gate only works as a node of a graph") from error
+        raise NoCheckpointer(
+            "an interrupt gate only works as a node of a graph, and under `ainvoke` from "
+            "Python 3.11 on"
+        ) from error
     if configurable.get(_CHECKPOINTER) in (None, False):
         raise NoCheckpointer(NO_CHECKPOINTER)
 

@@ -51,7 +51,7 @@ class LoopPauseClient(BaseClient[httpx.Client]):
     ) -> str:
         """Ask the question and return its pause id; the same key returns the same pause.
 
-        Without `webhook_url`, that of `LOOPPAUSE_WEBHOOK_URL` is used, if any. Raises
+        Without `webhook_url`, that of `LOOPPAUSE_WEBHOOK_URL` is used, if any; "" is none. Raises
         `LoopPauseConfigError` (an argument cannot be sent), `LoopPauseRequestError` (LoopPause
         refused it) or `LoopPauseUnavailable` (no usable answer: do not act).
         """

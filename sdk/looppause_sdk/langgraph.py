@@ -119,11 +119,11 @@ def make_interrupt_gate(
     """Return a node that asks once and hibernates the thread until a genuine answer comes.
 
     The node writes a `GateResult` under `state_key`; gates that run in parallel need keys of
-    their own. With an `AsyncLoopPauseClient` the node is a coroutine function, for `ainvoke`
-    (Python 3.11 or newer); with a `LoopPauseClient` it serves `invoke` and `ainvoke`.
-    `action_builder` gets the state and returns the JSON object a person is shown; it runs again
-    on resume, so it must not depend on anything but the state. `timeout_hours` counts from
-    asking.
+    their own. With an `AsyncLoopPauseClient` the node is a coroutine function, for `ainvoke`;
+    with a `LoopPauseClient` it serves `invoke` and `ainvoke`. (On Python 3.10 LangGraph cannot
+    interrupt under `ainvoke`.) `action_builder` gets the state and returns the JSON object a
+    person is shown; it runs again on resume, so it must not depend on anything but the state.
+    `timeout_hours` counts from asking.
 
     An answer that is forged, belongs to another pause or proves nothing raises at whoever
     resumed and changes nothing: the thread stays paused (`on_invalid="halt"` ends the gate with
@@ -166,8 +166,8 @@ def _interrupt_node(gate: _Gate, client: LoopPauseClient) -> Node:
 def _async_interrupt_node(gate: _Gate, client: AsyncLoopPauseClient) -> Node:
     if sys.version_info < (3, 11):
         raise LoopPauseConfigError(
-            "LangGraph's interrupt works in async nodes from Python 3.11 on: use LoopPauseClient, "
-            "whose gate serves ainvoke too"
+            "LangGraph's interrupt works under `ainvoke` from Python 3.11 on: use LoopPauseClient "
+            "and `invoke`, or make_polling_gate"
         )
 
     @task
@@ -208,7 +208,7 @@ def make_polling_gate(
     options = _pause_options(
         recipients,
         timeout_hours,
-        webhook_url=None,
+        webhook_url="",  # nothing hibernates that a receiver could resume
         escalation=escalation,
         form=form,
         metadata=metadata,

@@ -215,6 +215,21 @@ def test_each_pass_and_each_branch_asks_for_itself(looppause: FakeLoopPause) -> 
     assert len({result["pause_id"] for result in state["looppause"]}) == 4
 
 
+async def test_two_people_asked_at_once_are_two_questions(looppause: FakeLoopPause) -> None:
+    """Side by side in one node: the approval of one is not the approval of the other."""
+    looppause.listeners.append(_approve_at_once(looppause))
+    client = async_client_of(looppause)
+    other = [{"channel": "email", "target": "cfo@acme.example"}]
+    first, second = polling(client), polling(client, recipients=other, state_key="second")
+
+    async def both(state: State) -> Any:
+        one, two = await asyncio.gather(first(state), second(state))
+        return {**one, **two}
+
+    state = await one_node(both).ainvoke({"amount": 5})
+    assert state["looppause"]["pause_id"] != state["second"]["pause_id"]
+
+
 async def test_fifty_async_gates_hold_no_thread(looppause: FakeLoopPause) -> None:
     """They wait together in one event loop, and each gets its own answer."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -207,6 +208,42 @@ async def test_a_bad_proof_leaves_the_thread_paused(
     assert (await resume(graph, "t", proof))["done"] == ["paid"]
 
 
+@dataclass
+class Outdated:
+    """A graph whose thread somebody else resumes while we still look at it."""
+
+    graph: Any
+    snapshot: Any
+
+    @property
+    def checkpointer(self) -> Any:
+        return self.graph.checkpointer
+
+    def get_state(self, *_: Any) -> Any:
+        return self.snapshot
+
+    async def aget_state(self, *_: Any) -> Any:
+        return self.snapshot
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.graph, name)
+
+
+async def test_a_thread_that_went_on_meanwhile_is_not_touched(
+    looppause: FakeLoopPause, resume: Callable[..., Any]
+) -> None:
+    """The answer to the first gate must not be taken for that of the second."""
+    graph = over(_gates_in_a_row(looppause), InMemorySaver())
+    graph.invoke({"amount": 5}, on("t"))
+    outdated = Outdated(graph, graph.get_state(on("t")))
+    proof = looppause.decide(*asked(graph))
+    await resume(graph, "t", proof)
+    [second] = asked(graph)
+    with pytest.raises(NotWaiting, match="thread t went on meanwhile"):
+        await resume(outdated, "t", proof)
+    assert asked(graph) == [second]
+
+
 async def test_a_graph_without_a_checkpointer_is_refused(
     looppause: FakeLoopPause, resume: Callable[..., Any]
 ) -> None:
@@ -277,12 +314,7 @@ async def test_a_refusal_by_another_interrupt_comes_through(
 
 def test_a_second_gate_is_found_after_the_first(looppause: FakeLoopPause) -> None:
     """Two approvals, two resumes of one thread, each for the gate it hibernates at."""
-    builder: Any = StateGraph(State)
-    builder.add_node("one", gate(client_of(looppause)))
-    builder.add_node("two", gate(client_of(looppause), state_key="second"))
-    builder.add_edge(START, "one")
-    builder.add_edge("one", "two")
-    graph = builder.compile(checkpointer=InMemorySaver())
+    graph = over(_gates_in_a_row(looppause), InMemorySaver())
     graph.invoke({"amount": 5}, on("t"))
     first = looppause.decide(*asked(graph))
     resume_thread(graph, "t", first)
@@ -290,3 +322,12 @@ def test_a_second_gate_is_found_after_the_first(looppause: FakeLoopPause) -> Non
     with pytest.raises(NotWaiting):
         resume_thread(graph, "t", first)
     assert resume_thread(graph, "t", looppause.decide(second))["second"]["pause_id"] == second
+
+
+def _gates_in_a_row(looppause: FakeLoopPause) -> Any:
+    builder: Any = StateGraph(State)
+    builder.add_node("one", gate(client_of(looppause)))
+    builder.add_node("two", gate(client_of(looppause), state_key="second"))
+    builder.add_edge(START, "one")
+    builder.add_edge("one", "two")
+    return builder.compile()

@@ -225,13 +225,14 @@ def test_a_question_goes_out_as_the_wire_has_it(api: Caller, server: Script) -> 
 
 
 def test_the_webhook_of_the_environment_is_the_default(api: Caller, server: Script) -> None:
-    """A question without a webhook_url takes the environment's; one with its own keeps it."""
+    """A question without a webhook_url takes the environment's; its own, or none, stays."""
     server.steps = [Step(201, {"pause_id": "pause_1"})]
     settings = {"env": {"LOOPPAUSE_WEBHOOK_URL": "https://agents.example/hook"}}
     api.call("create_pause", **QUESTION, settings=settings)
     api.call("create_pause", **QUESTION, webhook_url="https://mine.example", settings=settings)
-    sent = [json.loads(seen.body)["webhook_url"] for seen in server.seen]
-    assert sent == ["https://agents.example/hook", "https://mine.example"]
+    api.call("create_pause", **QUESTION, webhook_url="", settings=settings)
+    sent = [json.loads(seen.body).get("webhook_url") for seen in server.seen]
+    assert sent == ["https://agents.example/hook", "https://mine.example", None]
 
 
 @pytest.mark.parametrize(
