@@ -16,6 +16,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +62,16 @@ from ids
 async def main(sizes: list[int]) -> None:
     """Fill up to each size in turn and measure there."""
     results = []
-    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
-        with embedded_postgres(Path(folder)) as url:
-            await migrate(url, url)
-            connection = await connect(url)
-            async with connection:
-                filled = 0
-                for size in sorted(sizes):
-                    await fill(connection, filled, size)
-                    filled = size
-                    results.append(await measure(connection, url, size))
-                    show(results[-1])
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder,
+        embedded_postgres(Path(folder)) as url,
+    ):
+        await migrate(url, url)
+        async with await connect(url) as connection:
+            for filled, size in pairwise([0, *sorted(sizes)]):
+                await fill(connection, filled, size)
+                results.append(await measure(connection, url, size))
+                show(results[-1])
     (HERE / "locate.json").write_text(json.dumps(results, indent=2) + "\n")
 
 
@@ -103,7 +104,8 @@ async def measure(connection: Connection, url: str, size: int) -> dict[str, Any]
         pauses = [f"pause_{number:012d}" for number in range(0, size, step)][:LOOKUPS]
         without = [await timed(lambda: threads.locate(pauses[-1])) for _ in range(3)]
         for name in ("locate", "waiting"):
-            built = await timed(lambda: connection.execute(statement(f"{name}_index")))
+            script = statement(f"{name}_index")
+            built = await timed(partial(connection.execute, script))
             cursor = await connection.execute(
                 f"select pg_relation_size('resumer_{name}_idx') / 1048576.0 as mb"
             )
@@ -113,7 +115,7 @@ async def measure(connection: Connection, url: str, size: int) -> dict[str, Any]
                 "mb": round(float(row["mb"]), 1) if row else None,
             }
         await connection.execute("analyze checkpoint_writes")
-        found = [await timed(lambda p=pause: threads.locate(p)) for pause in pauses]
+        found = [await timed(partial(threads.locate, pause)) for pause in pauses]
         result["locate_ms"] = percentiles(found)
         result["locate_without_index_ms"] = round(statistics.median(without), 1)
         pages, waiting = await read_pages(threads)

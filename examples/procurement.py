@@ -1,7 +1,7 @@
 """A procurement agent that pays an invoice only after a person has approved it.
 
-    resumer dev                                        # runs it
-    resumer dev --graph examples/procurement.py:graph  # the same, named
+resumer dev                                        # runs it
+resumer dev --graph examples/procurement.py:graph  # the same, named
 """
 
 from __future__ import annotations

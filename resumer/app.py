@@ -35,6 +35,7 @@ from .worker import Timing, build_queue, working
 __all__ = ["Resumer"]
 
 WEB_CONNECTIONS = 10
+ANSWER_SECONDS = 2.0  # until a sender is told that the database is away
 NOT_STARTED = (
     "the receiver is mounted but not started: enter `resumer.lifespan` in the host application's "
     "lifespan, or wrap serving in `async with resumer.running()`"
@@ -159,7 +160,9 @@ class Resumer:
         # A worker uses one for LISTEN and up to one a job for the queue's own statements.
         size = WEB_CONNECTIONS + (2 + self.settings.concurrency // 2 if self._with_worker else 0)
         url = self.settings.database_url
-        async with open_pool(url, size=size, schema=SCHEMA, name="resumer") as pool:
+        async with open_pool(
+            url, size=size, schema=SCHEMA, name="resumer", patience=ANSWER_SECONDS
+        ) as pool:
             await _check(pool, check_migrated)
             yield pool
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Coroutine, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -17,11 +17,17 @@ from .app import Resumer
 from .emulator import Emulator, PauseFileError, open_emulator
 from .errors import ResumerError
 from .migrate import migrate as run_migrations
+from .node_threads import NodeThreads, end_by_force
 from .serving import serving, stop_signals
 from .settings import Settings
 from .telemetry import get_logger, log_to
 
 __all__ = ["main"]
+
+T = TypeVar("T")
+
+NODE_THREADS = 64
+SPARE_SECONDS = 5.0
 
 app = typer.Typer(
     name="resumer",
@@ -121,7 +127,7 @@ def dev(
         host=host,
         port=0 if decision and port == 8777 else port,
     )
-    raise typer.Exit(asyncio.run(session.run()))
+    raise typer.Exit(asyncio.run(_in_a_loop_of_ours(session.run())))
 
 
 @app.command()
@@ -198,7 +204,12 @@ def _settings(database_url: str | None, graph: list[str] | None) -> Settings:
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
     log_to(level="INFO")
-    asyncio.run(work)
+    asyncio.run(_in_a_loop_of_ours(work))
+
+
+async def _in_a_loop_of_ours(work: Coroutine[Any, Any, T]) -> T:
+    asyncio.get_running_loop().set_default_executor(NodeThreads(NODE_THREADS))
+    return await work
 
 
 async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> None:
@@ -210,12 +221,14 @@ async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> N
         ):
             get_logger().info("listening", webhook=f"{address}/webhooks/looppause")
             await stop.wait()
+            end_by_force(2 * settings.drain_seconds + SPARE_SECONDS)
 
 
 async def _work(settings: Settings) -> None:
     with stop_signals() as stop:
         async with Resumer(settings=settings).running():
             await stop.wait()
+            end_by_force(2 * settings.drain_seconds + SPARE_SECONDS)
 
 
 async def _emulate(

@@ -15,6 +15,7 @@ from .errors import DatabaseNotReady
 __all__ = ["SCHEMA", "Pool", "connect", "is_transient", "open_pool"]
 
 SCHEMA = "resumer"
+RECONNECT_SECONDS = 5.0  # then at once again: the pool's own backoff would outlast the outage
 
 Connection = psycopg.AsyncConnection[DictRow]
 Pool = AsyncConnectionPool[Connection]
@@ -32,16 +33,20 @@ async def connect(url: str, *, schema: str | None = None) -> Connection:
 
 @asynccontextmanager
 async def open_pool(
-    url: str, *, size: int, schema: str | None = None, name: str
+    url: str, *, size: int, schema: str | None = None, name: str, patience: float = 10.0
 ) -> AsyncIterator[Pool]:
-    """A pool of autocommit connections whose unqualified names are found in `schema`."""
+    """A pool of autocommit connections whose unqualified names are found in `schema`.
+
+    Who asks for a connection gets `PoolTimeout` after `patience` seconds without one.
+    """
     pool: Pool = AsyncConnectionPool(
         url,
         min_size=1,
         max_size=size,
         kwargs={"row_factory": dict_row, "prepare_threshold": 0, **_options(schema)},
         configure=_autocommit,
-        timeout=10.0,
+        timeout=patience,
+        reconnect_timeout=RECONNECT_SECONDS,
         name=name,
         open=False,
         check=AsyncConnectionPool.check_connection,

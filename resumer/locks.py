@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import LiteralString
 
 import psycopg
 
@@ -35,14 +36,17 @@ class _Line:
 class ThreadLocks:
     """Advisory locks on threads. A dead process loses its locks, a stalled one keeps them.
 
-    The locks live in the database of the checkpointer: whoever resumes from it must meet there.
+    `grace_seconds` is how long a run goes on without a lock while the database is away. The
+    locks live in the database of the checkpointer: whoever resumes from it must meet there.
     """
 
     url: str
     check_seconds: float = 0.5
     busy_seconds: float = 0.1
+    grace_seconds: float = 10.0
     _connection: Connection | None = None
-    _holders: set[asyncio.Task[object]] = field(default_factory=set)
+    _lost_at: float | None = None
+    _holders: dict[asyncio.Task[object], str] = field(default_factory=dict)
     _lines: dict[str, _Line] = field(default_factory=dict)
     _using: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -68,8 +72,9 @@ class ThreadLocks:
     async def hold(self, thread_id: str, *, patience: float) -> AsyncIterator[bool]:
         """Yield whether the lock on the thread was had within `patience` seconds.
 
-        Raises `LockLost` when the connection dies while the body runs: the body is cancelled
-        first, since another process may have taken the lock by then.
+        When the connection dies meanwhile the lock is taken again on a new one. Where somebody
+        else has it by then, or there is no new one in time, the body is cancelled and `LockLost`
+        raised.
         """
         async with self._turn(thread_id, patience) as ours:
             if not ours or not await self._acquire(thread_id, patience):
@@ -103,7 +108,7 @@ class ThreadLocks:
 
     async def _acquire(self, thread_id: str, patience: float) -> bool:
         deadline = asyncio.get_running_loop().time() + patience
-        while not await self._query("select pg_try_advisory_lock(%s, %s) as yes", thread_id):
+        while not await self._ask(_TRY_LOCK, thread_id):
             if asyncio.get_running_loop().time() >= deadline:
                 return False
             await asyncio.sleep(self.busy_seconds)
@@ -115,30 +120,27 @@ class ThreadLocks:
         if holder is None:
             raise RuntimeError("a lock is held by a task")
         cancelled_before = holder.cancelling()
-        self._holders.add(holder)
+        self._holders[holder] = thread_id
         try:
             yield
         except asyncio.CancelledError:
             if holder in self._holders or holder.cancelling() > cancelled_before + 1:
                 raise  # somebody else's cancellation, which is theirs to see
             holder.uncancel()
-            raise LockLost("the lock's connection died; the run under it was stopped") from None
+            raise LockLost("the lock was lost with its connection; the run was stopped") from None
         finally:
-            if holder in self._holders:
-                self._holders.discard(holder)
-                with suppress(LockLost):
-                    await self._query("select pg_advisory_unlock(%s, %s) as yes", thread_id)
+            if self._holders.pop(holder, None) is not None:
+                with suppress(LockLost, DatabaseNotReady):
+                    await self._ask(_UNLOCK, thread_id)
 
-    async def _query(self, statement: str, thread_id: str) -> bool:
+    async def _ask(self, statement: LiteralString, thread_id: str) -> bool:
         async with self._using:
             connection = await self._connected()
             try:
-                cursor = await connection.execute(statement.encode(), _key(thread_id))
-                row = await cursor.fetchone()
+                return await _answer(connection, statement, thread_id)
             except psycopg.Error as error:
                 self._lost()
                 raise LockLost("the lock's connection died") from error
-            return bool(row and row["yes"])
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
@@ -146,36 +148,64 @@ class ThreadLocks:
             connection = await connect(self.url)
             try:
                 await _refuse_transaction_pooler(self.url, connection)
+                await self._take_again(connection)
             except BaseException:
                 await connection.close()
                 raise
-            self._connection = connection
+            self._connection, self._lost_at = connection, None
         return self._connection
+
+    async def _take_again(self, connection: Connection) -> None:
+        """Lock what is held on a new connection; stop the runs whose thread somebody else has."""
+        for holder, thread_id in list(self._holders.items()):
+            if not await _answer(connection, _TRY_LOCK, thread_id):
+                self._stop(holder)
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self.check_seconds)
-            if self._connection is None:
-                continue
             async with self._using:
                 try:
-                    await self._connection.execute("select 1")
-                except psycopg.Error:
+                    connection = await self._connected()
+                    await connection.execute("select 1")
+                except (psycopg.Error, DatabaseNotReady):
                     self._lost()
+                except PoolerRefused as error:
+                    log.error("lock_connection_refused", reason=str(error))
+            self._stop_what_lasts()
 
     def _lost(self) -> None:
-        """Stop every run that believed it had a lock; the server has let go of them all."""
         if self._connection is not None:
-            log.warning("lock_connection_lost", stopped_runs=len(self._holders))
+            log.warning("lock_connection_lost", runs=len(self._holders))
+            self._lost_at = asyncio.get_running_loop().time()
         self._connection = None
-        holders, self._holders = self._holders, set()
-        for holder in holders:
-            holder.cancel()
+
+    def _stop_what_lasts(self) -> None:
+        """Without a lock for long, a run may by now have been given to somebody else."""
+        if self._lost_at is None:
+            return
+        if asyncio.get_running_loop().time() - self._lost_at > self.grace_seconds:
+            for holder in list(self._holders):
+                self._stop(holder)
+
+    def _stop(self, holder: asyncio.Task[object]) -> None:
+        log.warning("run_stopped_without_lock", thread_id=self._holders.pop(holder))
+        holder.cancel()
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+_TRY_LOCK: LiteralString = "select pg_try_advisory_lock(%s, %s) as yes"
+_UNLOCK: LiteralString = "select pg_advisory_unlock(%s, %s) as yes"
+
+
+async def _answer(connection: Connection, statement: LiteralString, thread_id: str) -> bool:
+    cursor = await connection.execute(statement, _key(thread_id))
+    row = await cursor.fetchone()
+    return bool(row and row["yes"])
 
 
 async def _refuse_transaction_pooler(url: str, connection: Connection) -> None:

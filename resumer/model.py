@@ -139,7 +139,8 @@ class Inspection:
 
     `pending` maps interrupt ids to their values. `tasks` names the tasks of the last superstep by
     id, `unsettled` those of them with no result, error or interrupt, and `runnable` says whether
-    any could run without an answer. `resumed_by` is the pause that our last run on it answered.
+    the thread could go on without an answer. `resumed_by` is the pause that our last run on it
+    answered.
     """
 
     exists: bool

@@ -30,6 +30,7 @@ from .model import (
     Resumed,
     State,
 )
+from .node_threads import until_nodes_end
 from .pauses import Pauses
 from .rules import CarryOn, Policy, Resume, age, asked_at, decide, early, patience_for
 from .telemetry import get_logger
@@ -151,14 +152,19 @@ class Resumption:
             attempt=record.attempts + 1,
         )
         try:
-            if isinstance(act, Resume):
-                answer = self._answer(record)
-                await self.threads.resume(graph, found, answer, record.pause_id, strict=act.strict)
-            else:
-                await self.threads.carry_on(graph, found.thread_id, record.pause_id)
+            async with until_nodes_end():
+                await self._go_on(record, graph, act)
         except Exception as error:  # noqa: BLE001  (whatever a user's graph raises)
             return self._raised(record, error)
         return await self._confirm(graph, found)
+
+    async def _go_on(self, record: PauseRecord, graph: Any, act: Resume | CarryOn) -> None:
+        found = act.found
+        if isinstance(act, Resume):
+            answer = self._answer(record)
+            await self.threads.resume(graph, found, answer, record.pause_id, strict=act.strict)
+        else:
+            await self.threads.carry_on(graph, found.thread_id, record.pause_id)
 
     def _answer(self, record: PauseRecord) -> Any:
         """The proof as the gate will verify it: a JSON object, or its text.

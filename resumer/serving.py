@@ -55,8 +55,9 @@ def _listener(host: str, port: int) -> socket.socket:
             (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both
         )
     except OSError as error:
+        why = str(error.strerror).partition(" (while")[0]  # the address follows, once more
         raise ServerNotStarted(
-            f"{host}:{port} cannot be had ({error.strerror}): give another --host or --port"
+            f"{host}:{port} cannot be had ({why}): give another --host or --port"
         ) from error
 
 

@@ -82,15 +82,16 @@ class Threads:
         if snapshot.created_at is None:
             return Inspection(exists=False)
         unfinished = [task for task in snapshot.tasks if task.name in snapshot.next]
-        runnable = [task for task in unfinished if task.result is None and not task.interrupts]
+        idle = [task for task in unfinished if task.result is None and not task.interrupts]
         return Inspection(
             exists=True,
             checkpoint_id=snapshot.config["configurable"]["checkpoint_id"],
             created_at=datetime.fromisoformat(snapshot.created_at),
             pending={found.id: found.value for found in snapshot.interrupts},
             tasks={task.id: task.name for task in snapshot.tasks},
-            unsettled={task.id: task.name for task in runnable if not task.error},
-            runnable=bool(runnable),
+            unsettled={task.id: task.name for task in idle if not task.error},
+            # Tasks that are all done, in a step that was not closed, have to be applied yet.
+            runnable=bool(idle or (snapshot.tasks and not snapshot.interrupts)),
             resumed_by=(snapshot.metadata or {}).get(MARK),
             at_breakpoint=_at_breakpoint(graph, snapshot.next),
         )

@@ -1,10 +1,10 @@
-"""Procrastinate's side: the task, its retry policy, and the pick-up of stalled jobs."""
+"""Procrastinate's side: the tasks, their retry policy, and a worker that keeps going."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import procrastinate
@@ -13,6 +13,7 @@ from procrastinate.jobs import Job
 
 from .db import Pool
 from .model import Failed, Postponed
+from .orphans import Orphans
 from .reconcile import Reconciler
 from .resume import Resumption
 from .telemetry import get_logger
@@ -21,7 +22,6 @@ __all__ = ["QUEUE", "Timing", "build_queue", "working"]
 
 QUEUE = "resume"
 POLL_SECONDS = 1.0
-STALLED_CRON = "* * * * * */5"
 AFTER_TROUBLE_SECONDS = 2
 
 log = get_logger()
@@ -69,19 +69,11 @@ def build_queue(
         if isinstance(outcome, (Postponed, Failed)):
             raise Again(outcome.retry_in)
 
-    @queue.periodic(cron=STALLED_CRON)
-    @queue.task(name="pick_up_stalled", queue=QUEUE, lock="stalled", queueing_lock="stalled")
-    async def pick_up_stalled(timestamp: int) -> None:  # noqa: ARG001  (given to all periodic tasks)
-        stalled = await queue.job_manager.get_stalled_jobs(seconds_since_heartbeat=timing.stall)
-        for job in stalled:
-            log.warning("job_of_dead_worker", task=job.task_name, job=job.task_kwargs)
-            await queue.job_manager.retry_job(job)
-
     if timing.reconcile > 0:
 
         @queue.periodic(cron=_every(timing.reconcile))
         @queue.task(name="reconcile", queue=QUEUE, lock="reconcile", queueing_lock="reconcile")
-        async def reconcile(timestamp: int) -> None:  # noqa: ARG001  (as above)
+        async def reconcile(timestamp: int) -> None:  # noqa: ARG001  (given by Procrastinate)
             try:
                 await reconciler.sweep()
             except Exception as error:  # noqa: BLE001  (the next sweep is another chance)
@@ -96,20 +88,24 @@ async def working(
 ) -> AsyncIterator[None]:
     """Run a worker beside the body; on leaving, finish or hand back what runs."""
     async with queue.open_async(pool):
-        worker = asyncio.create_task(_keep_working(queue, concurrency, timing), name="worker")
+        orphans = Orphans(queue, timing.stall)
+        tasks = [
+            asyncio.create_task(_keep_working(orphans, concurrency, timing), name="worker"),
+            asyncio.create_task(orphans.watch(), name="orphans"),
+        ]
         try:
             yield
         finally:
-            worker.cancel()
-            with suppress(asyncio.CancelledError):
-                await worker
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _keep_working(queue: procrastinate.App, concurrency: int, timing: Timing) -> None:
+async def _keep_working(orphans: Orphans, concurrency: int, timing: Timing) -> None:
     """A worker that is started again when the database took it down."""
     while True:
         try:
-            await queue.run_worker_async(
+            await orphans.queue.run_worker_async(
                 queues=[QUEUE],
                 concurrency=concurrency,
                 install_signal_handlers=False,
@@ -119,6 +115,7 @@ async def _keep_working(queue: procrastinate.App, concurrency: int, timing: Timi
                 update_heartbeat_interval=timing.stall / 6,
                 stalled_worker_timeout=timing.stall,
                 shutdown_graceful_timeout=timing.drain,
+                worker_middleware=[orphans.track],
             )
         except Exception as error:  # noqa: BLE001  (whatever the queue raises, work goes on)
             log.error("worker_stopped", error=repr(error)[:300], again_in=AFTER_TROUBLE_SECONDS)

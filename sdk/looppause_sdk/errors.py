@@ -1,19 +1,19 @@
 """Every error the SDK raises, in one tree.
 
-    LoopPauseError
-    ├── LoopPauseConfigError        the caller's settings are missing or wrong: mend and restart
-    ├── LoopPauseRequestError       LoopPause refused the request (4xx): mend the request
-    ├── LoopPauseUnavailable        no usable answer (no connection, 429, 5xx, not JSON): try later
-    ├── GateError                   a gate or a resume was used where it cannot hold
-    │   ├── NoCheckpointer          the graph has nowhere to hibernate
-    │   ├── ThreadNotFound          the thread does not exist in the checkpointer
-    │   └── NotWaiting              the thread exists, but nothing in it waits for this pause
-    └── LoopPauseDenied             a final "no": the action must not happen
-        ├── PauseEnded              the pause timed out, expired or was cancelled
-        ├── WaitDeadlineExceeded    nobody answered before the caller's own deadline
-        └── ProofError              what came back proves nothing
-            ├── ProofInvalid        not genuine
-            └── ProofMalformed      no usable proof
+LoopPauseError
+├── LoopPauseConfigError        the caller's settings are missing or wrong: mend and restart
+├── LoopPauseRequestError       LoopPause refused the request (4xx): mend the request
+├── LoopPauseUnavailable        no usable answer (no connection, 429, 5xx, not JSON): try later
+├── GateError                   a gate or a resume was used where it cannot hold
+│   ├── NoCheckpointer          the graph has nowhere to hibernate
+│   ├── ThreadNotFound          the thread does not exist in the checkpointer
+│   └── NotWaiting              the thread exists, but nothing in it waits for this pause
+└── LoopPauseDenied             a final "no": the action must not happen
+    ├── PauseEnded              the pause timed out, expired or was cancelled
+    ├── WaitDeadlineExceeded    nobody answered before the caller's own deadline
+    └── ProofError              what came back proves nothing
+        ├── ProofInvalid        not genuine
+        └── ProofMalformed      no usable proof
 """
 
 from __future__ import annotations

@@ -218,7 +218,7 @@ class Agents:
 
     def _action(self, node: str, key: str) -> Any:
         def action(state: Any) -> dict[str, Any]:
-            if state.get("raises"):
+            if node == "pay" and state.get("raises"):
                 self.world.raise_at_first(node, state["raises"])
             self.world.act(node, str(state[key]["pause_id"]), state.get("slow", 0))
             return {"done": [node]}

@@ -129,10 +129,10 @@ class World:
         config = {"configurable": {"thread_id": thread.thread_id}}
         await graph.ainvoke({"amount": 100, **state}, config, durability=durability)
 
-    def attach(self, kind: str) -> Any:
+    def attach(self, kind: str, saver: AsyncPostgresSaver | None = None) -> Any:
         """The graph over the agent's own saver."""
         attached = copy.copy(self.graphs[kind])
-        attached.checkpointer = AsyncPostgresSaver(self.pool)
+        attached.checkpointer = saver or AsyncPostgresSaver(self.pool)
         return attached
 
     def pauses(self, thread: Thread) -> list[str]:
@@ -172,20 +172,27 @@ class World:
     # -- the end ---------------------------------------------------------------------------
 
     async def quiet(self, *, within: float = 30.0) -> bool:
-        """Wait until nothing is left to do for what was recorded; False if that never comes."""
+        """Wait until every decision is finished and no job is left; False if that never comes."""
         deadline = asyncio.get_running_loop().time() + within
         while asyncio.get_running_loop().time() < deadline:
             try:
-                if not await self.database.value(
-                    "select (select count(*) from resumer.pauses"
-                    " where state not in ('resumed', 'parked', 'waiting'))"
-                    " + (select count(*) from resumer.procrastinate_jobs where task_name = 'resume')"
-                ):
+                if not await self._unfinished():
                     return True
             except psycopg.OperationalError:
                 await asyncio.sleep(0.2)
             await asyncio.sleep(0.1)
         return False
+
+    async def _unfinished(self) -> int:
+        decided = [name for thread in self.threads.values() for name in thread.decisions]
+        left: int = await self.database.value(
+            "select (select count(*) from resumer.procrastinate_jobs where task_name = 'resume')"
+            " + (select count(*) from unnest(%s::text[]) as decided(pause_id)"
+            " left join resumer.pauses using (pause_id)"
+            " where coalesce(state not in ('resumed', 'parked'), true))",
+            (decided,),
+        )
+        return left
 
     async def verdict(self, *, within: float = 30.0) -> Verdict:
         """Wait for quiet, then judge."""
@@ -193,8 +200,11 @@ class World:
         rows = await executions(self.database)
         verdict = judge_ledger(self.threads.values(), rows, self.cuts)
         await look(self.database, verdict)
-        for thread in self.threads.values():
-            verdict.stalled += await self._left_over(thread)
+        # A connection of its own: after a crash the pool waits long before it tries again.
+        async with await self.database.connect() as connection:
+            saver = AsyncPostgresSaver(connection)
+            for thread in self.threads.values():
+                verdict.stalled += await self._left_over(thread, saver)
         verdict.lost += await self._unrecorded()
         return verdict
 
@@ -204,12 +214,14 @@ class World:
         assert verdict.kept, "\n".join([*verdict.breaks, *self.log_tails()])
         return verdict
 
-    async def _left_over(self, thread: Thread) -> list[str]:
+    async def _left_over(self, thread: Thread, saver: AsyncPostgresSaver) -> list[str]:
         config = {"configurable": {"thread_id": thread.thread_id}}
-        snapshot = await self.attach(thread.kind).aget_state(config)
+        snapshot = await self.attach(thread.kind, saver).aget_state(config)
         waiting = {found.value["pause_id"] for found in snapshot.interrupts}
-        if snapshot.next and not waiting - set(thread.decisions):
-            return [f"{thread.kind} {thread.thread_id} has work left: {snapshot.next}"]
+        # Not `next`: a task whose writes are stored is no longer named there, its step still open.
+        if snapshot.tasks and not waiting - set(thread.decisions):
+            names = [task.name for task in snapshot.tasks]
+            return [f"{thread.kind} {thread.thread_id} has work left: {names}, {snapshot.next}"]
         return []
 
     async def _unrecorded(self) -> list[str]:

@@ -130,6 +130,6 @@ async def brain() -> AsyncIterator[Brain]:
     emulator = Emulator(fake)
     async with (
         serving(emulator.app) as url,
-        httpx.AsyncClient(trust_env=False, timeout=10.0) as http,
+        httpx.AsyncClient(trust_env=False, timeout=15.0) as http,
     ):
         yield Brain(fake, url, http)

@@ -33,7 +33,7 @@ async def test_proof_before_hibernation(world: World, durability: str) -> None:
     await world.start("web")
     await world.start("worker")
     thread = world.new_thread("pay")
-    async with world.database.hold("write", thread.thread_id) as hold:
+    async with world.database.hold("interrupt", thread.thread_id) as hold:
         running = asyncio.create_task(world.run(thread, durability=durability))
         pause_id = await world.next_pause(thread, after=0)
         assert (await world.insist(world.decide(thread, pause_id))).result == "accepted"

@@ -82,14 +82,26 @@ async def test_killed_between_the_last_write_and_its_checkpoint(world: World) ->
     async with world.database.hold("after_pay", thread.thread_id) as in_pay:
         await world.approve([thread])
         await in_pay.reached()
-        async with world.database.hold("checkpoint", thread.thread_id) as storing:
+        async with world.database.hold("write", thread.thread_id) as storing:
             await in_pay.release()
             blocked = await storing.reached()
             assert blocked.process == worker.name
             await world.kill(worker.name)
-            await world.database.terminate(blocked.backend)
+    assert await _stored(world, thread, "pay")
     await world.start("worker")
-    await world.kept()
+    verdict = await world.kept()
+    assert len(verdict.again) <= 1
+
+
+async def _stored(world: World, thread: Thread, node: str) -> bool:
+    query = (
+        "select count(*) from faults.ledger join faults.commits using (thread_id, task_id)"
+        " where thread_id = %s and node = %s"
+    )
+    async with asyncio.timeout(5):
+        while not await world.database.value(query, (thread.thread_id, node)):
+            await asyncio.sleep(0.02)
+    return True
 
 
 async def test_killed_web_between_commit_and_reply(world: World) -> None:

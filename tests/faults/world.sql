@@ -83,7 +83,9 @@ begin
 end $$;
 create function faults.on_write() returns trigger language plpgsql as $$
 begin
-    perform faults.at('write', new.thread_id);
+    perform faults.at(
+        case new.channel when '__interrupt__' then 'interrupt' else 'write' end, new.thread_id
+    );
     if left(new.channel, 2) <> '__' then
         insert into faults.commits (thread_id, task_id) values (new.thread_id, new.task_id)
         on conflict do nothing;

@@ -90,32 +90,71 @@ async def test_other_threads_are_free(two: tuple[ThreadLocks, ThreadLocks]) -> N
         assert held
 
 
-async def test_a_dead_connection_stops_the_runs_under_it(
+async def test_a_lock_outlives_its_connection(
     database_url: str, two: tuple[ThreadLocks, ThreadLocks]
 ) -> None:
-    """The run is cancelled, and says that the lock was lost; the next one connects anew."""
+    """The lock is taken again on a new connection, and the run under it never notices."""
     ours, theirs = two
+    async with ours.hold("t1", patience=1):
+        _terminate_lock_holders(database_url)
+        await asyncio.sleep(0.5)
+        async with theirs.hold("t1", patience=0.1) as held:
+            assert not held
+    async with theirs.hold("t1", patience=1) as held:
+        assert held
+
+
+async def test_a_run_whose_thread_somebody_else_took_is_stopped(database_url: str) -> None:
+    """Between the connection's death and the next one the thread may go to another process."""
+    slow = ThreadLocks(database_url, check_seconds=1.0)
+    quick = ThreadLocks(database_url, busy_seconds=0.02)
+    async with slow.running(), quick.running():
+        reached = asyncio.Event()
+        stopped: list[str] = []
+
+        async def run() -> None:
+            async with slow.hold("t1", patience=1):
+                reached.set()
+                try:
+                    await asyncio.sleep(30)
+                except asyncio.CancelledError:
+                    stopped.append("run")
+                    raise
+
+        task = asyncio.create_task(run())
+        await reached.wait()
+        _terminate_lock_holders(database_url)
+        async with quick.hold("t1", patience=0.5) as held:
+            assert held
+            with pytest.raises(LockLost):
+                await asyncio.wait_for(task, 5)
+        assert stopped == ["run"]
+        async with slow.hold("t1", patience=1) as held:
+            assert held
+
+
+async def test_a_run_without_a_lock_for_long_is_stopped(
+    database_url: str, two: tuple[ThreadLocks, ThreadLocks]
+) -> None:
+    """While the database is away a run goes on for a while only."""
+    ours, _ = two
+    ours.grace_seconds = 0.3
     reached = asyncio.Event()
-    stopped: list[str] = []
 
     async def run() -> None:
         async with ours.hold("t1", patience=1):
             reached.set()
-            try:
-                await asyncio.sleep(30)
-            except asyncio.CancelledError:
-                stopped.append("run")
-                raise
+            await asyncio.sleep(30)
 
     task = asyncio.create_task(run())
     await reached.wait()
+    url, ours.url = ours.url, "postgresql://127.0.0.1:1/nothing"
     _terminate_lock_holders(database_url)
     with pytest.raises(LockLost):
         await asyncio.wait_for(task, 5)
-    assert stopped == ["run"]
-    for locks in (ours, theirs):
-        async with locks.hold("t1", patience=1) as held:
-            assert held
+    ours.url = url
+    async with ours.hold("t1", patience=2) as held:
+        assert held
 
 
 def _terminate_lock_holders(url: str) -> None:
@@ -223,7 +262,7 @@ async def _answering(url: str, process: subprocess.Popen[bytes]) -> None:
 @pytest.mark.pgbouncer
 async def test_a_transaction_pooler_is_refused_with_advice(pgbouncer: dict[str, str]) -> None:
     """Behind a pooler that lends the session to others a lock would not hold."""
-    with pytest.raises(PoolerRefused, match="transaction mode.*direct connection"):
+    with pytest.raises(PoolerRefused, match=r"transaction mode.*direct connection"):
         async with ThreadLocks(pgbouncer["transaction"]).running():
             pass
 

@@ -45,7 +45,8 @@ def valid_indexes(url: str) -> set[str]:
     found = rows(
         url,
         "select indexrelid::regclass::text as name from pg_index"
-        " where indisvalid and indexrelid::regclass::text ~ '^resumer_.*_idx'",
+        " where indisvalid and indexrelid::regclass::text = any(%s)",
+        sorted(INDEXES),
     )
     return {row["name"] for row in found}
 
@@ -228,7 +229,7 @@ def many_interrupts(postgres_server: postgres.Server) -> Iterator[str]:
 def scans(url: str) -> dict[str, int]:
     """How often the checkpointer's tables were read from end to end, and our indexes used."""
     tables = "select relname as name, seq_scan as n from pg_stat_user_tables where relname ~ '^checkpoint'"
-    indexes = "select indexrelname, idx_scan from pg_stat_user_indexes where indexrelname ~ '^resumer_.*_idx'"
+    indexes = "select indexrelname, idx_scan from pg_stat_user_indexes where indexrelname in ('resumer_locate_idx', 'resumer_waiting_idx')"
     return {row["name"]: row["n"] for row in rows(url, f"{tables} union all {indexes}")}
 
 

@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from looppause_sdk import AsyncLoopPauseClient
-from looppause_sdk.testing import FakeLoopPause
 from resumer.db import open_pool
 from resumer.graphs import Graphs
 from resumer.intake import Intake

@@ -270,7 +270,7 @@ async def test_a_running_sibling_is_not_run_twice(rig: Rig) -> None:
     """An answer waits until the branch beside the gate is done in the agent's own process."""
     runs: list[str] = []
 
-    async def slow(_state: State) -> dict[str, Any]:
+    async def slow(state: State) -> dict[str, Any]:
         runs.append("slow")
         await asyncio.sleep(1.0)
         return {"done": ["slow"]}
@@ -303,7 +303,7 @@ async def test_a_dead_sibling_holds_the_answer_for_the_grace_period_only(rig: Ri
     """A branch whose process died unfinished runs again with the resume, after the grace."""
     runs: list[str] = []
 
-    async def slow(_state: State) -> dict[str, Any]:
+    async def slow(state: State) -> dict[str, Any]:
         runs.append("slow")
         if len(runs) == 1:
             await asyncio.sleep(60)
@@ -325,16 +325,14 @@ async def test_a_dead_sibling_holds_the_answer_for_the_grace_period_only(rig: Ri
 
 
 async def _stored_interrupts(rig: Rig, count: int) -> bool:
-    rows = await rig.rows(
-        "select 1 from public.checkpoint_writes where channel = '__interrupt__'"
-    )
+    rows = await rig.rows("select 1 from public.checkpoint_writes where channel = '__interrupt__'")
     return len(rows) >= count
 
 
 @pytest.mark.parametrize("checkpointer", [None, True])
 async def test_a_gate_in_a_subgraph(rig: Rig, checkpointer: bool | None) -> None:
     """A gate inside a subgraph resumes through the root graph."""
-    inner = StateGraph(State)
+    inner: Any = StateGraph(State)
     inner.add_node("gate", agents.gate(rig.client()))
     inner.add_edge(START, "gate")
     outer = StateGraph(State)
@@ -355,12 +353,12 @@ async def test_a_sibling_running_inside_a_subgraph_is_not_run_twice(rig: Rig) ->
     """The subgraph's interrupt is stored before the root knows of it: the answer waits."""
     runs: list[str] = []
 
-    async def slow(_state: State) -> dict[str, Any]:
+    async def slow(state: State) -> dict[str, Any]:
         runs.append("slow")
         await asyncio.sleep(1.0)
         return {"done": ["slow"]}
 
-    inner = StateGraph(State)
+    inner: Any = StateGraph(State)
     inner.add_node("gate", agents.gate(rig.client()))
     inner.add_node("slow", slow)
     inner.add_edge(START, "gate")
@@ -385,13 +383,13 @@ async def test_a_process_that_died_inside_a_subgraph_is_taken_over(rig: Rig) -> 
     """The root never learned of the subgraph's interrupt; after the grace it resumes all the same."""
     runs: list[str] = []
 
-    async def slow(_state: State) -> dict[str, Any]:
+    async def slow(state: State) -> dict[str, Any]:
         runs.append("slow")
         if len(runs) == 1:
             await asyncio.sleep(60)
         return {"done": ["slow"]}
 
-    inner = StateGraph(State)
+    inner: Any = StateGraph(State)
     inner.add_node("gate", agents.gate(rig.client()))
     inner.add_node("slow", slow)
     inner.add_edge(START, "gate")
@@ -521,9 +519,7 @@ async def test_a_gate_with_other_keys_refuses_and_stays_paused(rig: Rig) -> None
 
     stranger = LoopPauseClient("key", "another-secret", env={})
     [pause_id] = await rig.hibernate(rig.agent(), "t1")
-    resumer = await rig.receiver(
-        {"procurement": agents.payment_agent(stranger, rig.ledger.pay)}
-    )
+    resumer = await rig.receiver({"procurement": agents.payment_agent(stranger, rig.ledger.pay)})
     await rig.deliver(resumer, rig.looppause.decide(pause_id))
     record = await rig.until_state(pause_id, "parked")
     assert (record["reason_code"], rig.ledger.payments) == ("refused", [])
@@ -533,7 +529,7 @@ async def test_a_gate_with_other_keys_refuses_and_stays_paused(rig: Rig) -> None
 async def test_two_threads_that_share_a_pause_both_stay_shut(rig: Rig) -> None:
     """One approval must not open two gates (0.1.0's keys let equal actions share a pause)."""
 
-    def ask(_state: State) -> dict[str, Any]:
+    def ask(state: State) -> dict[str, Any]:
         return {"looppause": interrupt({"pause_id": "pause_shared", "action": {}})}
 
     builder = StateGraph(State)

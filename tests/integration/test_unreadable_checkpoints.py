@@ -40,7 +40,8 @@ async def _hibernate(rig: Rig, graph: Any, saver_class: Any, aes: EncryptedSeria
         from psycopg.rows import dict_row
 
         with psycopg.connect(rig.url, autocommit=True, row_factory=dict_row) as connection:
-            attached.checkpointer = Saver(connection, serde=aes)
+            saver_of: Any = Saver
+            attached.checkpointer = saver_of(connection, serde=aes)
             result = attached.invoke({"amount": 7}, agents.on("t1"))
     pause_id: str = result["__interrupt__"][0].value["pause_id"]
     return pause_id

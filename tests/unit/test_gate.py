@@ -347,7 +347,9 @@ def test_only_true_itself_is_routed_to_approved(
     assert route_on_gate()(form(result)) == way
 
 
-@pytest.mark.parametrize("state", [{}, DataState(), ModelState(), None, object()], ids=repr)
+@pytest.mark.parametrize(
+    "state", [{}, DataState(), ModelState(), None, object()], ids=lambda state: type(state).__name__
+)
 def test_a_state_without_the_gates_key_halts(state: Any) -> None:
     """Default deny, also for a key that was misspelt."""
     assert route_on_gate("second")(state) == "halt"

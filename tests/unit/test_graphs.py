@@ -148,7 +148,7 @@ async def test_an_absolute_path_is_loaded(folder: Path) -> None:
         (lambda config: config, "TypeError: .* missing 1 required positional argument: 'config'"),
         (StateGraph(State), "ValueError: Graph must have an entrypoint"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 async def test_what_cannot_be_loaded_says_why(folder: Path, spec: Any, error: str) -> None:
     """Every failure is one error that names the graph and carries the reason."""

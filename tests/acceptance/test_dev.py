@@ -1,0 +1,384 @@
+"""`resumer dev` as a newcomer runs it: one command, a question, a decision, a payment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from looppause_sdk import LoopPauseClient
+from tests import agents, postgres
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 45.0
+OWN_GRAPH = '''
+"""A user's own agent."""
+from typing import TypedDict
+from langgraph.graph import END, START, StateGraph
+from looppause_sdk import LoopPauseClient
+from looppause_sdk.langgraph import GateResult, make_interrupt_gate
+
+class State(TypedDict, total=False):
+    amount: int
+    looppause: GateResult
+
+builder = StateGraph(State)
+builder.add_node("gate", make_interrupt_gate(
+    LoopPauseClient(), agent_id="my-agent", recipients=[{"channel": "slack", "target": "#x"}],
+    action_builder=lambda state: {
+        "type": "mine", "description": f"Spend [{state['amount']}]", "details": {}}))
+builder.add_edge(START, "gate")
+builder.add_edge("gate", END)
+graph = builder.compile()
+
+plain = StateGraph(State)
+plain.add_node("one", lambda state: {"amount": 1})
+plain.add_edge(START, "one")
+plain.add_edge("one", END)
+'''
+
+
+@dataclass
+class Dev:
+    """One `resumer dev`; `out` and `err` are what it wrote so far."""
+
+    popen: subprocess.Popen[bytes]
+    folder: Path
+    name: str
+
+    @property
+    def out(self) -> str:
+        return (self.folder / f"{self.name}.out").read_text()
+
+    @property
+    def err(self) -> str:
+        return (self.folder / f"{self.name}.err").read_text()
+
+    @property
+    def all(self) -> str:
+        return f"{self.out}\n--- standard error\n{self.err}"
+
+    @property
+    def inbox(self) -> str:
+        """The address it tells people to open."""
+        return str(re.findall(r"Inbox +(http://\S+)/", self.out)[0])
+
+    @property
+    def postgres_pid(self) -> int:
+        """The process of its PostgreSQL."""
+        path = self.folder / ".resumer" / "postgres" / "postmaster.pid"
+        return int(path.read_text().splitlines()[0])
+
+    def wait(self) -> int:
+        """Wait for it to end by itself; return the exit code."""
+        return self.popen.wait(timeout=SECONDS)
+
+    def until(self, text: str) -> None:
+        """Wait until it has said this."""
+        end = time.monotonic() + SECONDS
+        while text not in self.out:
+            assert self.popen.poll() is None, f"it ended by itself:\n{self.all}"
+            assert time.monotonic() < end, f"{text!r} was not said in time:\n{self.all}"
+            time.sleep(0.05)
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C; return the exit code."""
+        self.popen.send_signal(signal.SIGINT)
+        return self.popen.wait(timeout=20)
+
+    def pauses(self) -> list[str]:
+        """The pauses its inbox shows."""
+        page = httpx.get(f"{self.inbox}/").text
+        return sorted(set(re.findall(r"pause_[0-9A-Z]{26}", page)))
+
+    def decide(self, pause_id: str, decision: str) -> None:
+        """Decide as a script does."""
+        reply = httpx.post(
+            f"{self.inbox}/v1/pauses/{pause_id}/decision",
+            json={"decision": decision, "responder": "carol@acme.example"},
+            headers={"Authorization": "Bearer local-development"},
+        )
+        assert reply.status_code == 200, reply.text
+
+
+class Machine:
+    """A folder to start `resumer dev` in, with an environment that knows nothing of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started: list[Dev] = []
+        (folder / "own.py").write_text(OWN_GRAPH)
+
+    def dev(self, *arguments: str, terminal: int | None = None) -> Dev:
+        """Start it; `terminal` is a descriptor to write to instead of files."""
+        name = f"dev-{len(self.started)}"
+        with (
+            (self.folder / f"{name}.out").open("wb") as out,
+            (self.folder / f"{name}.err").open("wb") as err,
+        ):
+            popen = subprocess.Popen(
+                [sys.executable, "-m", "resumer", "dev", *arguments],
+                env={
+                    "PATH": os.environ["PATH"],
+                    "HOME": str(self.folder),
+                    "PYTHONPATH": f"{ROOT}:{ROOT / 'sdk'}",
+                    "TERM": "xterm",
+                },
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=terminal or out,
+                stderr=terminal or err,
+            )
+        self.started.append(Dev(popen, self.folder, name))
+        return self.started[-1]
+
+    def close(self) -> None:
+        """End what still runs."""
+        for dev in self.started:
+            if dev.popen.poll() is None:
+                dev.popen.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    dev.popen.wait(timeout=10)
+                dev.popen.kill()
+                dev.popen.wait()
+
+
+@pytest.fixture(scope="module")
+def make_machine() -> Iterator[Callable[[], Machine]]:
+    """Machines in folders that another user may look into, as PostgreSQL does under root."""
+    machines: list[Machine] = []
+    with tempfile.TemporaryDirectory(prefix="resumer-dev-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+
+        def make() -> Machine:
+            place = Path(folder) / str(len(machines))
+            place.mkdir()
+            machines.append(Machine(place))
+            return machines[-1]
+
+        yield make
+        for machine in machines:
+            machine.close()
+
+
+@pytest.fixture
+def machine(make_machine: Callable[[], Machine]) -> Iterator[Machine]:
+    """A machine for one test."""
+    made = make_machine()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def own_url(postgres_server: postgres.Server) -> Iterator[str]:
+    """A PostgreSQL of the user's own."""
+    url = postgres_server.database()
+    yield url
+    postgres_server.drop(url)
+
+
+@pytest.fixture(scope="module")
+def headless(make_machine: Callable[[], Machine], own_url: str) -> dict[str, Dev]:
+    """Sessions that end by themselves, started together, since most of their time is starting."""
+    own = ("--database-url", own_url, "--graph")
+    return {
+        "approve": make_machine().dev("--approve"),
+        "reject": make_machine().dev("--reject"),
+        "ed25519": make_machine().dev("--approve", "--scheme", "ed25519"),
+        "own": make_machine().dev(*own, "own.py:graph", "--input", '{"amount": 3}', "--approve"),
+        "no gate": make_machine().dev(*own, "own.py:plain", "--input", "{}", "--reject"),
+        "no file": make_machine().dev(*own, "missing.py:graph", "--port", "0"),
+    }
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process exists and is no zombie."""
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+# -- by itself ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, result",
+    [
+        (
+            "approve",
+            "PAID 12450 EUR to Acme Corp, approved by you@localhost, idempotency key pause_",
+        ),
+        ("reject", "NOT PAID, rejected by you@localhost"),
+        (
+            "ed25519",
+            "PAID 12450 EUR to Acme Corp, approved by you@localhost, idempotency key pause_",
+        ),
+    ],
+)
+def test_deciding_by_itself(headless: dict[str, Dev], name: str, result: str) -> None:
+    """The question, the decision and what came of it are shown; exit code 0, nothing left."""
+    dev = headless[name]
+    assert dev.wait() == 0, dev.all
+    asked, decided, done = (
+        dev.out.index("procurement asks: Pay 12450 EUR to Acme Corp"),
+        dev.out.index(f"Deciding by itself: {'rejected' if name == 'reject' else 'approved'}"),
+        dev.out.index(result),
+    )
+    assert asked < decided < done
+    events = [json.loads(line) for line in dev.err.splitlines()]
+    assert {"delivery", "resuming"} <= {event["event"] for event in events}
+    assert not (dev.folder / ".resumer" / "postgres" / "postmaster.pid").exists()
+    files = {path.name for path in (dev.folder / ".resumer").iterdir()}
+    assert files == {"postgres", f"looppause-{'ed25519' if name == 'ed25519' else 'hmac'}.sqlite"}
+
+
+def test_a_terminal_shows_a_story(machine: Machine, own_url: str) -> None:
+    """On a terminal: short lines in the order of events, nothing of routine, no JSON."""
+    ours, its = pty.openpty()
+    dev = machine.dev("--approve", "--database-url", own_url, terminal=its)
+    os.close(its)
+    shown = b""
+    with suppress(OSError):  # that is how a terminal ends
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+    os.close(ours)
+    assert dev.wait() == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r\n", "\n")
+    story = [
+        r"Resumer runs on this machine\.",
+        r"  Inbox     http://127\.0\.0\.1:\d+/",
+        r"● procurement asks: Pay 12450 EUR to Acme Corp",
+        r"  Its thread [0-9a-f-]{36} hibernates in PostgreSQL; no process waits\.",
+        r"  \d\d:\d\d:\d\d resumer   delivery       decision=approved pause_id=…\w{8} result=accepted",
+        r"  \d\d:\d\d:\d\d resumer   resuming       attempt=1 pause_id=…\w{8} thread_id=…[0-9a-f]{8}",
+        r"● PAID 12450 EUR to Acme Corp",
+    ]
+    assert re.search(".*".join(story), text, re.DOTALL), text
+    for routine in ("migrated", "building_index", "started", "stopping", '{"', "Traceback"):
+        assert routine not in text
+    log_lines = [line for line in text.splitlines() if re.match(r"  \d\d:\d\d:\d\d ", line)]
+    assert max(map(len, log_lines)) <= 100
+
+
+# -- with a person ------------------------------------------------------------------------------
+
+
+def test_a_thread_waits_over_a_restart(machine: Machine) -> None:
+    """Stopped with Ctrl-C and started again, the question still stands, and can be answered."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    first = machine.dev("--port", port)
+    first.until("in a browser and click Approve or Reject. Ctrl-C stops.")
+    assert first.inbox == f"http://127.0.0.1:{port}"
+    (pause_id,) = first.pauses()
+    postgres_pid = first.postgres_pid
+    assert is_alive(postgres_pid)
+    assert first.interrupt() == 0, first.all
+    assert not is_alive(postgres_pid)
+    assert "Stopping. What waits is kept: start again and decide." in first.out
+
+    second = machine.dev("--port", port)
+    second.until("Still waiting from before.")
+    second.until("in a browser and click Approve or Reject. Ctrl-C stops.")
+    assert second.pauses() == [pause_id]
+    assert second.out.count("asks: Pay 12450 EUR to Acme Corp") == 1
+    second.decide(pause_id, "approved")
+    second.until(f"approved by carol@acme.example, idempotency key {pause_id}")
+    second.until("procurement asks: Pay 12450 EUR to Acme Corp")
+    thread_id = re.findall(r"Its thread (\S+) hibernates", first.out)[0]
+    assert f"Its thread {thread_id} was resumed." in second.out
+    postgres_pid = second.postgres_pid
+    assert second.interrupt() == 0, second.all
+    assert not is_alive(postgres_pid)
+    assert "Traceback" not in first.all + second.all
+
+
+# -- one's own graph ----------------------------------------------------------------------------
+
+
+def test_ones_own_graph_is_started_with_input(headless: dict[str, Dev]) -> None:
+    """`--graph` and `--input` start a thread of the user's; its text is shown as it is."""
+    dev = headless["own"]
+    assert dev.wait() == 0, dev.all
+    assert "my-agent asks: Spend [3]" in dev.out
+    assert "the thread went on: ['amount', 'looppause']" in dev.out
+
+
+def test_a_graph_without_a_gate_is_no_success(headless: dict[str, Dev]) -> None:
+    """A thread that asks nobody is said to, and is not exit code 0."""
+    dev = headless["no gate"]
+    assert dev.wait() == 1, dev.all
+    assert "The thread ended without asking anybody: is there a gate on its way?" in dev.out
+    assert "Traceback" not in dev.all
+
+
+def test_a_graph_that_cannot_be_loaded_is_one_line(headless: dict[str, Dev]) -> None:
+    """The reason, exit code 2, and no traceback."""
+    dev = headless["no file"]
+    assert dev.wait() == 2
+    assert dev.err.splitlines()[-1] == ("resumer: graph '*': FileNotFoundError: no file missing.py")
+    assert "Traceback" not in dev.all
+
+
+def test_an_agent_of_ones_own_process_is_resumed(
+    machine: Machine, own_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without `--input`, an agent that runs elsewhere on the printed environment is served."""
+    dev = machine.dev("--graph", "own.py:graph", "--port", "0", "--database-url", own_url)
+    dev.until("start your agent in another terminal, after source .resumer/env")
+    file = machine.folder / ".resumer" / "env"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    lines = [shlex.split(line) for line in file.read_text().splitlines()]
+    env = dict(pair.split("=", 1) for export, pair in lines if export == "export")
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    pause_id = asyncio.run(_ask(env["DATABASE_URL"]))
+    dev.decide(pause_id, "approved")
+    end = time.monotonic() + SECONDS
+    while '"event": "resumed"' not in dev.err:
+        assert time.monotonic() < end, dev.all
+        time.sleep(0.05)
+    assert dev.interrupt() == 0
+
+
+async def _ask(url: str) -> str:
+    with LoopPauseClient() as client:
+        graph = agents.payment_agent(client, agents.Ledger().pay, agent_id="my-agent")
+        async with agents.hibernating(graph, url) as attached:
+            await attached.ainvoke({"amount": 3}, agents.on("elsewhere"))
+            state = await attached.aget_state(agents.on("elsewhere"))
+    pause_id: Any = state.interrupts[0].value["pause_id"]
+    assert isinstance(pause_id, str)
+    return pause_id
+
+
+# -- what goes wrong ----------------------------------------------------------------------------
+
+
+def test_a_port_in_use_leaves_no_postgres_behind(machine: Machine) -> None:
+    """The remedy is said, and the database that was started already is stopped."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        dev = machine.dev("--port", str(taken.getsockname()[1]))
+        assert dev.wait() == 2
+    assert "cannot be had (Address already in use): give another --host or --port" in dev.err
+    assert not (machine.folder / ".resumer" / "postgres" / "postmaster.pid").exists()
