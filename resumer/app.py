@@ -235,6 +235,7 @@ def _policy(settings: Settings) -> Policy:
         settle_seconds=settings.settle_seconds,
         early_seconds=settings.early_hours * 3600,
         retry_delays=settings.retry_delays,
+        stall_seconds=settings.stall_seconds,
     )
 
 

@@ -19,6 +19,7 @@ __all__ = ["ThreadLocks"]
 
 PROBES = 5
 LONGEST_LINE = 3
+REFUSED_SECONDS = 1.5
 NAMESPACE = 0x4C50  # "LP": keeps our keys apart from other users of advisory locks
 
 log = get_logger()
@@ -46,6 +47,7 @@ class ThreadLocks:
     grace_seconds: float = 10.0
     _connection: Connection | None = None
     _lost_at: float | None = None
+    _unlocked: set[asyncio.Task[object]] = field(default_factory=set)
     _holders: dict[asyncio.Task[object], str] = field(default_factory=dict)
     _lines: dict[str, _Line] = field(default_factory=dict)
     _using: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -73,7 +75,7 @@ class ThreadLocks:
         """Yield whether the lock on the thread was had within `patience` seconds.
 
         When the connection dies meanwhile the lock is taken again on a new one. Where somebody
-        else has it by then, or there is no new one in time, the body is cancelled and `LockLost`
+        else keeps it, or there is no new connection in time, the body is cancelled and `LockLost`
         raised.
         """
         async with self._turn(thread_id, patience) as ours:
@@ -129,6 +131,7 @@ class ThreadLocks:
             holder.uncancel()
             raise LockLost("the lock was lost with its connection; the run was stopped") from None
         finally:
+            self._unlocked.discard(holder)
             if self._holders.pop(holder, None) is not None:
                 with suppress(LockLost, DatabaseNotReady):
                     await self._ask(_UNLOCK, thread_id)
@@ -152,14 +155,16 @@ class ThreadLocks:
             except BaseException:
                 await connection.close()
                 raise
-            self._connection, self._lost_at = connection, None
+            self._connection = connection
         return self._connection
 
     async def _take_again(self, connection: Connection) -> None:
-        """Lock what is held on a new connection; stop the runs whose thread somebody else has."""
-        for holder, thread_id in list(self._holders.items()):
-            if not await _answer(connection, _TRY_LOCK, thread_id):
-                self._stop(holder)
+        """Lock again what lost its lock with the last connection."""
+        for holder in list(self._unlocked):
+            if await _answer(connection, _TRY_LOCK, self._holders[holder]):
+                self._unlocked.discard(holder)
+        if not self._unlocked:
+            self._lost_at = None
 
     async def _watch(self) -> None:
         while True:
@@ -168,6 +173,7 @@ class ThreadLocks:
                 try:
                     connection = await self._connected()
                     await connection.execute("select 1")
+                    await self._take_again(connection)
                 except (psycopg.Error, DatabaseNotReady):
                     self._lost()
                 except PoolerRefused as error:
@@ -178,19 +184,22 @@ class ThreadLocks:
         if self._connection is not None:
             log.warning("lock_connection_lost", runs=len(self._holders))
             self._lost_at = asyncio.get_running_loop().time()
+            self._unlocked = set(self._holders)
         self._connection = None
 
     def _stop_what_lasts(self) -> None:
-        """Without a lock for long, a run may by now have been given to somebody else."""
+        """Stop runs that were too long without a lock: by now somebody else may have begun.
+
+        Whoever gets the lock in between finds the pause being resumed, and lets go of it at once.
+        """
         if self._lost_at is None:
             return
-        if asyncio.get_running_loop().time() - self._lost_at > self.grace_seconds:
-            for holder in list(self._holders):
-                self._stop(holder)
-
-    def _stop(self, holder: asyncio.Task[object]) -> None:
-        log.warning("run_stopped_without_lock", thread_id=self._holders.pop(holder))
-        holder.cancel()
+        grace = self.grace_seconds if self._connection is None else REFUSED_SECONDS
+        if asyncio.get_running_loop().time() - self._lost_at > grace:
+            for holder in self._unlocked & set(self._holders):
+                log.warning("run_stopped_without_lock", thread_id=self._holders.pop(holder))
+                holder.cancel()
+            self._unlocked.clear()
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None

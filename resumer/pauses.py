@@ -85,19 +85,22 @@ class Pauses:
         )
         return PauseRecord(**{**row, "state": State(row["state"])}) if row else None
 
-    async def begin(self, pause_id: str, found: Found) -> bool:
-        """Note that a resume of this interrupt is about to start; False if it is finished."""
+    async def begin(self, pause_id: str, found: Found, *, stall_seconds: float) -> bool:
+        """Note that a resume of this interrupt is about to start.
+
+        False if the pause is finished, or a live worker is resuming another pause of the thread:
+        the lock alone does not tell while that worker's lock connection is being replaced.
+        """
         row = await self._one(
-            "update pauses set state = 'resuming', thread_id = %s, interrupt_id = %s,"
-            " agent_id = %s, started_at = coalesce(started_at, now()), next_attempt_at = null"
-            " where pause_id = %s and state = any(%s) returning pause_id",
-            (
-                found.thread_id,
-                found.interrupt_id,
-                found.agent_id,
-                pause_id,
-                [str(state) for state in _UNFINISHED],
-            ),
+            statement("begin_resume"),
+            {
+                "pause_id": pause_id,
+                "thread_id": found.thread_id,
+                "interrupt_id": found.interrupt_id,
+                "agent_id": found.agent_id,
+                "unfinished": [str(state) for state in _UNFINISHED],
+                "stall_seconds": stall_seconds,
+            },
         )
         return row is not None
 

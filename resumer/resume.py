@@ -142,8 +142,9 @@ class Resumption:
 
     async def _act(self, record: PauseRecord, graph: Any, act: Resume | CarryOn) -> Outcome:
         found = act.found
-        if not await self.pauses.begin(record.pause_id, found):
-            return AlreadyResumed("finished meanwhile")
+        stall_seconds = self.policy.stall_seconds
+        if not await self.pauses.begin(record.pause_id, found, stall_seconds=stall_seconds):
+            return _BUSY
         log.info(
             "resuming" if isinstance(act, Resume) else "continuing",
             pause_id=record.pause_id,

@@ -6,7 +6,7 @@ Pure: no SQL, no HTTP, no clock of its own. `design.md` calls this the resume ta
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from looppause_sdk.proof import DENIAL_STATUSES
@@ -33,6 +33,7 @@ class Policy:
     settle_seconds: float
     early_seconds: float
     retry_delays: tuple[float, ...]
+    stall_seconds: float = 30.0
     lock_seconds: float = 2.0
     deploy_seconds: float = 600.0
     outage_seconds: float = 24 * 3600.0
@@ -91,7 +92,8 @@ def decide(
             "two_gates", "two gates of this thread ask with the same pause: answer them by hand"
         )
     if pending:
-        found = next((row for row in rows if row.interrupt_id == pending[0]), rows[0])
+        known = (row for row in rows if row.interrupt_id == pending[0])
+        found = next(known, replace(rows[0], interrupt_id=pending[0]))
         return _when_settled(Resume(found), seen, now, policy)
     if not seen.exists or any(row.ahead and not row.stored for row in rows):
         return _unwritten(asked_at(record, rows), now, policy)

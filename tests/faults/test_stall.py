@@ -40,7 +40,7 @@ async def test_stalled_worker_doubles_nothing(world: World) -> None:
     for hold in holds:
         await hold.__aexit__(None, None, None)
     await _taken_over(world)
-    assert "job_of_dead_worker" in other.text()
+    assert "orphan_handed_back" in other.text()
     stalled.go_on()
     verdict = await world.kept()
     assert verdict.again == []

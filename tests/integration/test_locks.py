@@ -106,7 +106,7 @@ async def test_a_lock_outlives_its_connection(
 
 async def test_a_run_whose_thread_somebody_else_took_is_stopped(database_url: str) -> None:
     """Between the connection's death and the next one the thread may go to another process."""
-    slow = ThreadLocks(database_url, check_seconds=1.0)
+    slow = ThreadLocks(database_url, check_seconds=0.3)
     quick = ThreadLocks(database_url, busy_seconds=0.02)
     async with slow.running(), quick.running():
         reached = asyncio.Event()
