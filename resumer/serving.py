@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 
@@ -27,13 +27,20 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: Any, host: str, port: int, *, drain_seconds: float) -> AsyncIterator[str]:
+async def serving(
+    app: Any,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    drain_seconds: float = 3.0,
+    lifespan: Literal["on", "off"] = "off",
+) -> AsyncIterator[str]:
     """Serve `app` beside the body and yield its address; finish open requests on leaving.
 
-    Raises `ServerNotStarted` if the address cannot be had.
+    Port 0 takes a free one. Raises `ServerNotStarted` if the address cannot be had.
     """
     with _listener(host, port) as listener:
-        server = _Server(_config(app, drain_seconds))
+        server = _Server(_config(app, drain_seconds, lifespan))
         task = asyncio.create_task(server.serve(sockets=[listener]), name="server")
         try:
             while not server.started:
@@ -61,10 +68,10 @@ def _listener(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _config(app: Any, drain_seconds: float) -> uvicorn.Config:
+def _config(app: Any, drain_seconds: float, lifespan: Literal["on", "off"]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        lifespan="off",
+        lifespan=lifespan,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .app import Emulator
 from .delivery import Backoff
-from .serve import emulator_server, open_emulator, serve_emulator, serving
+from .opening import open_emulator
 from .store import PauseFile, PauseFileError
 
 __all__ = [
@@ -12,8 +12,5 @@ __all__ = [
     "Emulator",
     "PauseFile",
     "PauseFileError",
-    "emulator_server",
     "open_emulator",
-    "serve_emulator",
-    "serving",
 ]

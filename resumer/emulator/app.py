@@ -7,13 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
 from typing import Any
 
-import structlog
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from looppause_sdk.testing import FakeLoopPause
+from resumer.telemetry import get_logger
 
 from .body import BodyTooLarge, read_body
 from .delivery import Backoff, Deliverer
@@ -24,7 +24,7 @@ __all__ = ["Emulator"]
 LONGEST_NAP = 0.25
 SHORTEST_NAP = 0.01
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
-log = structlog.get_logger("resumer.emulator")
+log = get_logger("resumer.emulator")
 
 
 class Emulator:

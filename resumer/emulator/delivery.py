@@ -13,15 +13,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-import structlog
 
 from looppause_sdk.testing import FakeLoopPause
+from resumer.telemetry import get_logger
 
 __all__ = ["Backoff", "Deliverer"]
 
 KEPT_ATTEMPTS = 50
 _chance = random.SystemRandom()
-log = structlog.get_logger("resumer.emulator")
+log = get_logger("resumer.emulator")
 
 
 @dataclass(frozen=True)

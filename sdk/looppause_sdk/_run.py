@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Annotated, Any
 from uuid import uuid4
 
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.config import get_config
 from langgraph.errors import is_invalid_resume
 from langgraph.runtime import get_runtime
 from pydantic import AfterValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
+from typing_extensions import override
 
 from .errors import NoCheckpointer, ProofError
 from .gate import Answer
@@ -19,6 +21,8 @@ from .gate import Answer
 __all__ = [
     "NO_CHECKPOINTER",
     "STRICT_RESUME",
+    "TwoForms",
+    "Visit",
     "answer_schema",
     "refusal",
     "require_checkpointer",
@@ -34,10 +38,44 @@ NO_CHECKPOINTER = (
 STRICT_RESUME = "__pregel_strict_resume"
 _CHECKPOINTER = "__pregel_checkpointer"
 
+# The thread, the task, and how many gates were called before; see `visit`.
+Visit = tuple[str, str, int]
+
 _REFUSED = "looppause_refused"
 
 # Every execution of a node has a context of its own, so a re-execution counts from 0 again.
 _gate_calls: ContextVar[tuple[str, int]] = ContextVar("looppause_gate_calls", default=("", 0))
+
+
+class TwoForms(Runnable[Any, dict[str, Any]]):
+    """A node that blocks under `invoke` and when it is called, and is a coroutine under `ainvoke`.
+
+    LangGraph would run a plain function in a thread under `ainvoke`, and a gate would hold it.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[Any], dict[str, Any]],
+        later: Callable[[Any], Awaitable[dict[str, Any]]],
+    ) -> None:
+        self.name = self.__name__ = now.__name__
+        self._now = now
+        self._later = later
+
+    def __call__(self, state: Any) -> dict[str, Any]:
+        return self._now(state)
+
+    @override
+    def invoke(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        return self._now(input)
+
+    @override
+    async def ainvoke(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        return await self._later(input)
 
 
 def require_checkpointer() -> None:
@@ -53,7 +91,7 @@ def require_checkpointer() -> None:
         raise NoCheckpointer(NO_CHECKPOINTER)
 
 
-def visit() -> tuple[str, str, int]:
+def visit() -> Visit:
     """What tells this call of a gate from every other, and is the same on re-execution.
 
     The thread, the task (one pass through a node), and how many gates the same execution of the

@@ -144,6 +144,11 @@ class LoopPauseClient(BaseClient[httpx.Client]):
     def __exit__(self, *raised: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        # A client made for a gate lives as long as its graph, and nobody closes it.
+        if hasattr(self, "_http"):  # not where the constructor refused
+            self.close()
+
     def _run(self, flow: Flow[T]) -> T:
         try:
             attempt = next(flow)

@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from langgraph.func import task
 from langgraph.types import interrupt
 
+from ._asking import Ask, AsyncAsk, Memo, aremembered, remembered
 from ._resume import aresume_thread, resume_thread
-from ._run import answer_schema, require_checkpointer, visit
+from ._run import TwoForms, Visit, answer_schema, require_checkpointer, visit
+from ._threads import in_loop_thread, in_own_thread
 from .client import AsyncLoopPauseClient, LoopPauseClient, Pause
 from .errors import LoopPauseConfigError, PauseEnded, ProofError, WaitDeadlineExceeded
 from .gate import Answer, Asked, GateResult, Question, bind, denied, json_copy, judge
@@ -58,9 +59,9 @@ class _Gate:
     require_human: bool
     on_invalid: OnInvalid = "raise"
 
-    def question(self, state: Any) -> Question:
+    def question(self, state: Any, visit: Visit) -> Question:
         whom, what = self.options["recipients"], self.options["form"]
-        return Question.build(self.agent_id, self.action_builder(state), *visit(), whom, what)
+        return Question.build(self.agent_id, self.action_builder(state), *visit, whom, what)
 
     def request(self, question: Question) -> dict[str, Any]:
         return {
@@ -70,9 +71,7 @@ class _Gate:
             **self.options,
         }
 
-    def hibernate(
-        self, client: Client, question: Question, memo: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    def hibernate(self, client: Client, question: Question, memo: Memo) -> dict[str, Any]:
         """Interrupt, and judge the answer once LangGraph runs the node again with it."""
         asked = Asked.from_value(memo)
 
@@ -120,10 +119,13 @@ def make_interrupt_gate(
 
     The node writes a `GateResult` under `state_key`; gates that run in parallel need keys of
     their own. With an `AsyncLoopPauseClient` the node is a coroutine function, for `ainvoke`;
-    with a `LoopPauseClient` it serves `invoke` and `ainvoke`. (On Python 3.10 LangGraph cannot
-    interrupt under `ainvoke`.) `action_builder` gets the state and returns the JSON object a
-    person is shown; it runs again on resume, so it must not depend on anything but the state.
-    `timeout_hours` counts from asking.
+    with a `LoopPauseClient` it serves `invoke` and `ainvoke`, and no thread waits for another,
+    however many gates ask at once. (On Python 3.10 LangGraph cannot interrupt under `ainvoke`.)
+
+    `action_builder` gets the state and returns the JSON object a person is shown; it runs again
+    on resume, so it must not depend on anything but the state. With a `LoopPauseClient` it may
+    block: under `ainvoke` it has a thread of the event loop's executor. With an
+    `AsyncLoopPauseClient` it runs in the event loop. `timeout_hours` counts from asking.
 
     An answer that is forged, belongs to another pause or proves nothing raises at whoever
     resumed and changes nothing: the thread stays paused (`on_invalid="halt"` ends the gate with
@@ -149,18 +151,20 @@ def make_interrupt_gate(
 
 
 def _interrupt_node(gate: _Gate, client: LoopPauseClient) -> Node:
-    # LangGraph finds the memo by this name: under another, threads that hibernate now would
-    # have to ask LoopPause again for the pause they have.
-    @task
-    def looppause_ask(question: Question) -> dict[str, Any]:
+    def send(question: Question) -> Memo:
         return _asked(question, client.open_pause(**gate.request(question))).interrupt_value()
 
     def looppause_gate(state: Any) -> dict[str, Any]:
         require_checkpointer()
-        question = gate.question(state)
-        return gate.hibernate(client, question, looppause_ask(question).result())
+        question = gate.question(state, visit())
+        return gate.hibernate(client, question, remembered(question, Ask(send)))
 
-    return looppause_gate
+    async def alooppause_gate(state: Any) -> dict[str, Any]:
+        require_checkpointer()
+        question = await in_loop_thread(gate.question, state, visit())
+        return gate.hibernate(client, question, await aremembered(question, Ask(send)))
+
+    return TwoForms(looppause_gate, alooppause_gate)
 
 
 def _async_interrupt_node(gate: _Gate, client: AsyncLoopPauseClient) -> Node:
@@ -170,15 +174,14 @@ def _async_interrupt_node(gate: _Gate, client: AsyncLoopPauseClient) -> Node:
             "and `invoke`, or make_polling_gate"
         )
 
-    @task
-    async def looppause_ask(question: Question) -> dict[str, Any]:
+    async def send(question: Question) -> Memo:
         pause = await client.open_pause(**gate.request(question))
         return _asked(question, pause).interrupt_value()
 
     async def looppause_gate(state: Any) -> dict[str, Any]:
         require_checkpointer()
-        question = gate.question(state)
-        return gate.hibernate(client, question, await looppause_ask(question))
+        question = gate.question(state, visit())
+        return gate.hibernate(client, question, await aremembered(question, AsyncAsk(send)))
 
     return looppause_gate
 
@@ -199,10 +202,15 @@ def make_polling_gate(
 ) -> Node:
     """Return a node that asks and waits in place, for graphs without a checkpointer.
 
-    With a `LoopPauseClient` each waiting gate holds a thread; with an `AsyncLoopPauseClient` it
-    holds none. Waits until the pause's own timeout, or `deadline_seconds` if given, and then
-    writes a result with `approved=False`. Raises `LoopPauseUnavailable`, `LoopPauseRequestError`
-    or `ProofError` when no decision can be had at all: nothing was approved.
+    With an `AsyncLoopPauseClient` a waiting gate holds no thread. With a `LoopPauseClient` it
+    holds one: under `ainvoke` a daemon thread of its own, so that any number ask at once and the
+    agent's other nodes go on (a cancelled run leaves the thread behind until the wait ends);
+    under `invoke` one of the run's (`max_concurrency`, else a few more than there are cores), and
+    gates beyond those are asked only when others were answered.
+
+    Waits until the pause's own timeout, or `deadline_seconds` if given, and then writes a result
+    with `approved=False`. Raises `LoopPauseUnavailable`, `LoopPauseRequestError` or `ProofError`
+    when no decision can be had at all: nothing was approved.
     """
     _check(client)
     options = _pause_options(
@@ -220,8 +228,8 @@ def make_polling_gate(
 
 
 def _polling_node(gate: _Gate, client: LoopPauseClient, deadline: float | None) -> Node:
-    def looppause_gate(state: Any) -> dict[str, Any]:
-        question = gate.question(state)
+    def ask_and_wait(state: Any, visit: Visit) -> dict[str, Any]:
+        question = gate.question(state, visit)
         asked = _asked(question, client.open_pause(**gate.request(question)))
         try:
             proof = client.wait_for_proof(asked.pause_id, deadline_seconds=deadline)
@@ -229,12 +237,18 @@ def _polling_node(gate: _Gate, client: LoopPauseClient, deadline: float | None) 
             return gate.ended(how, asked)
         return gate.result(proof, question, asked)
 
-    return looppause_gate
+    def looppause_gate(state: Any) -> dict[str, Any]:
+        return ask_and_wait(state, visit())
+
+    async def alooppause_gate(state: Any) -> dict[str, Any]:
+        return await in_own_thread(ask_and_wait, state, visit())
+
+    return TwoForms(looppause_gate, alooppause_gate)
 
 
 def _async_polling_node(gate: _Gate, client: AsyncLoopPauseClient, deadline: float | None) -> Node:
     async def looppause_gate(state: Any) -> dict[str, Any]:
-        question = gate.question(state)
+        question = gate.question(state, visit())
         asked = _asked(question, await client.open_pause(**gate.request(question)))
         try:
             proof = await client.wait_for_proof(asked.pause_id, deadline_seconds=deadline)

@@ -14,7 +14,8 @@ from starlette.routing import Mount
 from looppause_sdk.langgraph import resume_thread
 from looppause_sdk.testing import FakeLoopPause
 from resumer import Resumer
-from resumer.emulator import Emulator, serving
+from resumer.emulator import Emulator
+from resumer.serving import serving
 from tests import agents
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,7 @@ async def test_the_example_asks_and_pays(
         paid.append(state["amount"])
         return {}
 
-    async with serving(Emulator(looppause, deliver=False).app) as address:
+    async with serving(Emulator(looppause, deliver=False).app, lifespan="on") as address:
         monkeypatch.setenv("LOOPPAUSE_API_URL", address)
         monkeypatch.setenv("LOOPPAUSE_API_KEY", "key")
         monkeypatch.setenv("LOOPPAUSE_SIGNING_SECRET", looppause.secret)

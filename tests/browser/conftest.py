@@ -13,7 +13,8 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from looppause_sdk.testing import FakeLoopPause
-from resumer.emulator import Emulator, serving
+from resumer.emulator import Emulator
+from resumer.serving import serving
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -71,7 +72,7 @@ def inbox() -> Iterator[Inbox]:
     served = Inbox(emulator, "")
 
     async def serve() -> None:
-        async with serving(emulator.app) as served.url:
+        async with serving(emulator.app, lifespan="on") as served.url:
             started.set()
             await asyncio.to_thread(stop.wait)
 

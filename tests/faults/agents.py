@@ -6,15 +6,20 @@ node passes points at which the harness can hold its process (`faults.at` in wor
 
 from __future__ import annotations
 
+import asyncio
+import json
 import operator
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, TypedDict
 
 import psycopg
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.config import get_config
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import get_runtime
@@ -27,6 +32,7 @@ __all__ = ["KINDS", "Agents", "beside", "fan", "pay", "three", "twice"]
 
 KINDS = ("pay", "twice", "three", "fan", "beside")
 RECIPIENTS = [{"channel": "slack", "target": "#finance"}]
+TIMEOUT_HOURS = 0.1  # near enough that the sweep asks for a lost answer several times a minute
 
 
 class State(TypedDict, total=False):
@@ -202,6 +208,7 @@ class Agents:
             action_builder=self._asking(key),
             recipients=RECIPIENTS,
             state_key=key,
+            timeout_hours=TIMEOUT_HOURS,
         )
 
     def _asking(self, key: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
@@ -246,9 +253,24 @@ def _graph(kind: str) -> Any:
     return Agents.from_env().build(kind)
 
 
+async def hibernate(kind: str, thread_id: str, state: Mapping[str, Any]) -> None:
+    """Run a thread in this process, with everything from the environment, until it hibernates."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(64))
+    agents = Agents.from_env()
+    async with AsyncPostgresSaver.from_conn_string(agents.world.url) as saver:
+        graph = agents.build(kind)
+        graph.checkpointer = saver
+        await graph.ainvoke(
+            {"amount": 100, **state}, {"configurable": {"thread_id": thread_id}}, durability="sync"
+        )
+
+
 # For RESUMER_GRAPHS.
 pay = partial(_graph, "pay")
 twice = partial(_graph, "twice")
 three = partial(_graph, "three")
 fan = partial(_graph, "fan")
 beside = partial(_graph, "beside")
+
+if __name__ == "__main__":
+    asyncio.run(hibernate(sys.argv[1], sys.argv[2], json.loads(sys.argv[3])))

@@ -15,7 +15,7 @@ import httpx
 from looppause_sdk import LoopPauseClient
 from looppause_sdk.testing import FakeLoopPause, sign_proof
 from resumer.emulator import Emulator
-from resumer.emulator.serve import serving
+from resumer.serving import serving
 
 __all__ = ["Brain", "Delivered", "forgeries"]
 
@@ -40,6 +40,13 @@ class Brain:
     url: str
     http: httpx.AsyncClient
     seen: dict[int | None, int] = field(default_factory=dict)
+    asked: dict[str, list[str]] = field(default_factory=dict)
+
+    def note(self, document: Mapping[str, Any]) -> None:
+        """Remember which thread asked, as it asks; LoopPause calls this for every change."""
+        pauses = self.asked.setdefault(thread_of(document), [])
+        if document["pause_id"] not in pauses:
+            pauses.append(document["pause_id"])
 
     @property
     def env(self) -> dict[str, str]:
@@ -61,8 +68,7 @@ class Brain:
 
     def pauses_of(self, thread_id: str) -> list[str]:
         """The pauses this thread has asked for, the oldest first."""
-        asked = self.fake.documents()[::-1]
-        return [found["pause_id"] for found in asked if thread_of(found) == thread_id]
+        return list(self.asked.get(thread_id, ()))
 
     async def post(self, address: str, proof: Any) -> Delivered:
         """Deliver once; a web replica that is away or dies is no error here."""
@@ -129,7 +135,9 @@ async def brain() -> AsyncIterator[Brain]:
     fake = FakeLoopPause(secret=SECRET, api_key=KEY)
     emulator = Emulator(fake)
     async with (
-        serving(emulator.app) as url,
+        serving(emulator.app, lifespan="on") as url,
         httpx.AsyncClient(trust_env=False, timeout=15.0) as http,
     ):
-        yield Brain(fake, url, http)
+        found = Brain(fake, url, http)
+        fake.listeners.append(found.note)
+        yield found

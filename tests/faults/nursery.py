@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-__all__ = ["Nursery", "Process", "Spawn", "execute", "nursery"]
+__all__ = ["Nursery", "Process", "Spawn", "execute", "nursery", "run_module"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PR_SET_PDEATHSIG = 1
@@ -49,9 +49,16 @@ class Spawn(Protocol):
 
 def execute(arguments: Sequence[str], env: Mapping[str, str], log: Path) -> Process:
     """Start `python -m resumer`."""
+    return run_module("resumer", arguments, env, log)
+
+
+def run_module(
+    module: str, arguments: Sequence[str], env: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    """Start `python -m` of this module."""
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "resumer", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=ROOT,
             env={**os.environ, **env},
             stdin=subprocess.DEVNULL,

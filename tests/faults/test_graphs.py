@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .harness import World
+from .storm import retry_parked
 
 pytestmark = pytest.mark.faults
 
@@ -35,3 +36,15 @@ async def test_graph_that_always_raises(world: World) -> None:
     assert not verdict.doubled
     assert not verdict.opened
     assert not verdict.jobs
+
+
+async def test_parked_and_retried_by_hand(world: World) -> None:
+    """What was parked is kept, and goes through once its graph is mended and a person retries."""
+    await world.start("web")
+    await world.start("worker")
+    thread = await world.hibernate("pay", raises=4)
+    await world.approve([thread])
+    assert await world.quiet(within=15)
+    assert await retry_parked(world) == world.pauses(thread)
+    await world.kept(within=15)
+    assert await retry_parked(world) == []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from .harness import World
+from .nursery import run_module
 from .verdict import Thread
 
 pytestmark = pytest.mark.faults
@@ -54,6 +56,26 @@ async def test_sibling_still_running_in_the_agents_process(world: World, durabil
     assert not running.done()
     await running
     await world.kept(within=10)
+
+
+async def test_agents_process_killed_beside_a_running_sibling(world: World, tmp_path: Path) -> None:
+    """After the grace period the thread goes on; only the sibling that died runs once more."""
+    await world.start("web")
+    await world.start("worker", RESUMER_SETTLE_SECONDS="2")
+    thread = world.new_thread("beside")
+    env = {"RESUMER_DATABASE_URL": world.database.url, **world.looppause.env, "PGAPPNAME": "agent"}
+    async with world.database.hold("after_sibling", thread.thread_id) as hold:
+        arguments = ("beside", thread.thread_id, "{}")
+        agent = run_module("tests.faults.agents", arguments, env, tmp_path / "agent.log")
+        try:
+            assert (await hold.reached()).process == "agent"
+            await world.insist(world.decide(thread, await world.next_pause(thread, after=0)))
+        finally:
+            agent.kill()
+            agent.wait()
+        world.cut(agent.pid)
+    verdict = await world.kept(within=15)
+    assert len(verdict.again) == 1
 
 
 async def _overlaps(world: World, thread: Thread) -> list[dict[str, object]]:

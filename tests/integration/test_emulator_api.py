@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
-import socket
 import stat
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +20,8 @@ from starlette.routing import Mount
 from looppause_sdk.client import AsyncLoopPauseClient
 from looppause_sdk.proof import verify
 from looppause_sdk.testing import FakeLoopPause
-from resumer.emulator import Emulator, PauseFile, PauseFileError, open_emulator, serving
+from resumer.emulator import Emulator, PauseFile, PauseFileError, open_emulator
+from resumer.serving import serving
 
 BEARER = {"Authorization": "Bearer key"}
 QUESTION: dict[str, Any] = {
@@ -43,7 +41,7 @@ async def emulator() -> Emulator:
 async def http(emulator: Emulator) -> AsyncIterator[httpx.AsyncClient]:
     """A client of that emulator, served by uvicorn."""
     async with (
-        serving(emulator.app) as url,
+        serving(emulator.app, lifespan="on") as url,
         httpx.AsyncClient(base_url=url, headers=BEARER) as client,
     ):
         yield client
@@ -95,7 +93,7 @@ async def test_our_own_client_asks_waits_and_verifies(scheme: Any) -> None:
     """The SDK's client knows the emulator by its keys and nothing else."""
     with open_emulator(scheme=scheme) as emulator:
         async with (
-            serving(emulator.app) as url,
+            serving(emulator.app, lifespan="on") as url,
             AsyncLoopPauseClient(
                 "key", emulator.fake.secret, url, public_keys=emulator.fake.public_key, env={}
             ) as client,
@@ -125,7 +123,10 @@ async def test_the_ed25519_key_is_served_where_clients_look_for_it() -> None:
     with open_emulator(scheme="ed25519") as emulator:
         pause_id = emulator.fake.create(QUESTION)["pause_id"]
         emulator.fake.decide(pause_id)
-        async with serving(emulator.app) as url, httpx.AsyncClient(base_url=url) as http:
+        async with (
+            serving(emulator.app, lifespan="on") as url,
+            httpx.AsyncClient(base_url=url) as http,
+        ):
             key = (await http.get("/.well-known/looppause-signing-key.json")).json()["public_key"]
             answered = await http.get(f"/v1/pauses/{pause_id}", headers=BEARER)
     assert verify(answered.content, public_keys=key).scheme == "ed25519"
@@ -206,28 +207,6 @@ async def test_the_api_works_mounted_under_a_prefix(emulator: Emulator) -> None:
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         reply = await http.post("/looppause/v1/pauses", json=QUESTION, headers=BEARER)
     assert reply.status_code == 201
-
-
-async def test_it_serves_until_it_is_interrupted(tmp_path: Path) -> None:
-    """`serve_emulator` announces itself, serves, and ends cleanly on Ctrl-C."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    code = (
-        "import sys; from resumer.emulator import serve_emulator;"
-        "serve_emulator(port=int(sys.argv[1]), file=sys.argv[2],"
-        " announce=lambda emulator: print(emulator.fake.scheme, flush=True))"
-    )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, str(port), str(tmp_path / "f"), stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"hmac\n"
-    transport = httpx.AsyncHTTPTransport(retries=8)
-    async with httpx.AsyncClient(transport=transport) as http:
-        healthy = await http.get(f"http://127.0.0.1:{port}/healthz")
-    process.send_signal(signal.SIGINT)
-    assert await asyncio.wait_for(process.wait(), 10) == 0
-    assert healthy.json()["status"] == "ok"
 
 
 # -- the file --------------------------------------------------------------------------------

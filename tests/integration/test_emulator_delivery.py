@@ -15,7 +15,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from looppause_sdk.proof import verify
-from resumer.emulator import Backoff, Emulator, open_emulator, serving
+from resumer.emulator import Backoff, Emulator, open_emulator
+from resumer.serving import serving
 
 QUICK = Backoff(first=0.02, longest=0.05, attempts=5)
 
@@ -41,7 +42,7 @@ class Receiver:
 async def receiver() -> AsyncIterator[Receiver]:
     """A receiver on a port of its own."""
     receiver = Receiver()
-    async with serving(receiver.app) as base:
+    async with serving(receiver.app, lifespan="on") as base:
         receiver.url = f"{base}/hook"
         yield receiver
 
