@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Literal
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .errors import ServerNotStarted
 
@@ -24,6 +25,32 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _Protocol(H11Protocol):
+    """HTTP that closes on who does not finish the head of a request in time."""
+
+    head_seconds = 10.0
+    _overdue: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self._overdue = self.loop.call_later(self.head_seconds, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        cycle: Any = self.cycle  # None before the first request
+        between = cycle is None or cycle.response_complete
+        if self._overdue is not None and not between:
+            self._overdue.cancel()
+            self._overdue = None
+        elif self._overdue is None and between:
+            self._overdue = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()
+        super().connection_lost(exc)
 
 
 @asynccontextmanager
@@ -71,6 +98,7 @@ def _listener(host: str, port: int) -> socket.socket:
 def _config(app: Any, drain_seconds: float, lifespan: Literal["on", "off"]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=_Protocol,
         lifespan=lifespan,
         log_config=None,
         access_log=False,
