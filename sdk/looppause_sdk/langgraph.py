@@ -119,8 +119,8 @@ def make_interrupt_gate(
 
     The node writes a `GateResult` under `state_key`; gates that run in parallel need keys of
     their own. With an `AsyncLoopPauseClient` the node is a coroutine function, for `ainvoke`;
-    with a `LoopPauseClient` it serves `invoke` and `ainvoke`, and no thread waits for another,
-    however many gates ask at once. (On Python 3.10 LangGraph cannot interrupt under `ainvoke`.)
+    with a `LoopPauseClient` it serves `invoke` and `ainvoke`. (On Python 3.10 LangGraph cannot
+    interrupt under `ainvoke`.) Any number may ask at once, whatever threads the run has.
 
     `action_builder` gets the state and returns the JSON object a person is shown; it runs again
     on resume, so it must not depend on anything but the state. With a `LoopPauseClient` it may

@@ -48,6 +48,12 @@ class Load:
 
     async def _live(self, plan: ThreadPlan) -> None:
         thread = self.world.threads[plan.thread_id] = Thread(plan.thread_id, plan.kind)
+        try:
+            await self._ask_and_answer(plan, thread)
+        except TimeoutError as error:
+            self.surprises.append(f"{plan.thread_id} stands still: {error!r} ({plan.answers})")
+
+    async def _ask_and_answer(self, plan: ThreadPlan, thread: Thread) -> None:
         async with self.agents:
             await self._hibernate(plan, thread)
         self.counts["gates asked in one step"] += plan.kind in ("three", "fan") and plan.at_once

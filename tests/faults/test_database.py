@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import LiteralString
 
 import pytest
 
@@ -120,3 +121,24 @@ async def test_lock_cut_while_a_node_runs_in_a_thread(world: World) -> None:
         await asyncio.sleep(2)
         assert blocked in await hold.blocked()
     await world.kept()
+
+
+async def test_queue_cut_off_while_a_long_node_runs(world: World) -> None:
+    """The queue's connections die, the thread's lock and the node do not: the run goes on."""
+    await world.start("web")
+    worker = await world.start("worker", RESUMER_DRAIN_SECONDS="1")
+    thread = await world.hibernate("pay", slow=5)
+    await world.approve([thread])
+    async with asyncio.timeout(20):
+        while not await world.database.value("select count(*) from faults.ledger"):
+            await asyncio.sleep(0.02)
+    (lock,) = await world.database.lock_holders(thread.thread_id)
+    others: LiteralString = (
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = %s"
+        " and datname = current_database() and pid <> %s and query not like '%%faults.ledger%%'"
+    )
+    for _ in range(10):
+        await world.database.rows(others, (worker.name, lock.backend))
+        await asyncio.sleep(0.1)
+    verdict = await world.kept()
+    assert verdict.again == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import LiteralString
 
 import pytest
 
@@ -190,3 +191,19 @@ async def test_killed_while_sweeping(world: World) -> None:
     await world.kept()
     while "'task': 'reconcile'" not in third.text() and '"task": "reconcile"' not in third.text():
         await asyncio.sleep(0.2)  # its sweep is handed back; the test's own time limit ends this
+
+
+async def test_killed_while_sweeping_beside_another_worker(world: World) -> None:
+    """The living worker has enqueued the next sweep already: both must not wait for each other."""
+    await world.start("worker", RESUMER_RECONCILE_SECONDS="1")
+    await world.start("worker", RESUMER_RECONCILE_SECONDS="1")
+    async with world.database.hold("job_done", "reconcile") as hold:
+        blocked = await hold.reached()
+        await asyncio.sleep(2.5)  # time for the next sweep to be enqueued
+        await world.kill(blocked.process)
+        await world.database.terminate(blocked.backend)
+    swept_at: LiteralString = "select swept_at from resumer.sweeps"
+    before = await world.database.value(swept_at)
+    async with asyncio.timeout(15):
+        while await world.database.value(swept_at) == before:
+            await asyncio.sleep(0.2)
