@@ -170,23 +170,21 @@ class _Reader:
 
 
 def _json_strings(text: str) -> tuple[str, ...]:
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError:  # which holds the text, and that may be a secret
-        raise ValueError('must be a JSON array of strings, e.g. ["first","second"]') from None
-    if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
-        raise ValueError('must be a JSON array of strings, e.g. ["first","second"]')
-    return tuple(values)
+    return _json_array(text, _is_text, 'strings, e.g. ["first","second"]')
 
 
 def _json_numbers(text: str) -> tuple[float, ...]:
+    return tuple(map(float, _json_array(text, _is_duration, "seconds, e.g. [1, 5, 30]")))
+
+
+def _json_array(text: str, accepts: Callable[[Any], bool], of_what: str) -> tuple[Any, ...]:
     try:
         values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError("must be a JSON array of seconds, e.g. [1, 5, 30]") from error
-    if not isinstance(values, list) or not all(_is_duration(value) for value in values):
-        raise ValueError("must be a JSON array of seconds, e.g. [1, 5, 30]")
-    return tuple(map(float, values))
+    except json.JSONDecodeError:  # which holds the text, and that may be a secret
+        values = None
+    if not isinstance(values, list) or not all(map(accepts, values)):
+        raise ValueError(f"must be a JSON array of {of_what}")
+    return tuple(values)
 
 
 def _whole_number(text: str) -> int:
@@ -201,6 +199,10 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError("must be a number, e.g. 30") from None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def _is_duration(value: Any) -> bool:

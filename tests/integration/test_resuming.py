@@ -349,16 +349,8 @@ async def test_a_gate_in_a_subgraph(rig: Rig, checkpointer: bool | None) -> None
     assert len(rig.ledger.payments) == 1
 
 
-async def test_a_sibling_running_inside_a_subgraph_is_not_run_twice(rig: Rig) -> None:
-    """The subgraph's interrupt is stored before the root knows of it: the answer waits."""
-    runs: list[str] = []
-
-    async def slow(state: State) -> dict[str, Any]:
-        runs.append("slow")
-        await asyncio.sleep(1.0)
-        return {"done": ["slow"]}
-
-    inner: Any = StateGraph(State)
+def _gate_and_sibling_in_a_subgraph(rig: Rig, slow: Any) -> Any:
+    inner = StateGraph(State)
     inner.add_node("gate", agents.gate(rig.client()))
     inner.add_node("slow", slow)
     inner.add_edge(START, "gate")
@@ -368,7 +360,19 @@ async def test_a_sibling_running_inside_a_subgraph_is_not_run_twice(rig: Rig) ->
     outer.add_node("pay", rig.ledger.pay)
     outer.add_edge(START, "sub")
     outer.add_edge("sub", "pay")
-    graph = outer.compile()
+    return outer.compile()
+
+
+async def test_a_sibling_running_inside_a_subgraph_is_not_run_twice(rig: Rig) -> None:
+    """The subgraph's interrupt is stored before the root knows of it: the answer waits."""
+    runs: list[str] = []
+
+    async def slow(state: State) -> dict[str, Any]:
+        runs.append("slow")
+        await asyncio.sleep(1.0)
+        return {"done": ["slow"]}
+
+    graph = _gate_and_sibling_in_a_subgraph(rig, slow)
     resumer = await rig.receiver({"procurement": graph}, settle_seconds=60.0)
     run = asyncio.create_task(rig.hibernate(graph, "t1", durability="sync"))
     [pause_id] = await until(lambda: _asked(rig, 1))
@@ -389,17 +393,7 @@ async def test_a_process_that_died_inside_a_subgraph_is_taken_over(rig: Rig) -> 
             await asyncio.sleep(60)
         return {"done": ["slow"]}
 
-    inner: Any = StateGraph(State)
-    inner.add_node("gate", agents.gate(rig.client()))
-    inner.add_node("slow", slow)
-    inner.add_edge(START, "gate")
-    inner.add_edge(START, "slow")
-    outer = StateGraph(State)
-    outer.add_node("sub", inner.compile())
-    outer.add_node("pay", rig.ledger.pay)
-    outer.add_edge(START, "sub")
-    outer.add_edge("sub", "pay")
-    graph = outer.compile()
+    graph = _gate_and_sibling_in_a_subgraph(rig, slow)
     run = asyncio.create_task(rig.hibernate(graph, "t1", durability="sync"))
     [pause_id] = await until(lambda: _asked(rig, 1))
     await until(lambda: _stored_interrupts(rig, 1))
