@@ -72,7 +72,7 @@ async def main(options: argparse.Namespace) -> Report:
         async with asyncio.timeout(options.minutes * 60 + 30):
             await _attack(options, report, world, server)
     report.seconds = round(time.monotonic() - began, 1)
-    if report.breaks:
+    if report.breaks or report.surprises:
         print(f"the logs of all replicas are in {folder}")
     else:
         shutil.rmtree(folder, ignore_errors=True)
@@ -104,8 +104,9 @@ async def _attack(
         loading.cancel()
         await striking.leave()
     await world.quiet(within=end - time.monotonic())
-    report.ended["parked, retried by hand"] = len(await retry_parked(world))
+    retried = await retry_parked(world)
     _judge(report, plans, world, await world.verdict(within=max(10, end - time.monotonic())))
+    report.ended["pauses parked, retried by hand"] = len(retried)
 
 
 async def _strike(

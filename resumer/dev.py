@@ -7,10 +7,10 @@ import itertools
 import json
 import os
 import shlex
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,13 @@ from rich.markup import escape
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from looppause_sdk.errors import LoopPauseRequestError
 from looppause_sdk.proof import Scheme
 
 from .app import Resumer
 from .db import open_pool
+from .dev_agent import DevAgent
 from .embedded import embedded_postgres
-from .emulator import Emulator, open_emulator
+from .emulator import Emulator, PauseFileError, open_emulator
 from .errors import SettingsError
 from .graphs import ANY_AGENT
 from .migrate import migrate
@@ -38,7 +38,6 @@ API_KEY = "local-development"
 WATCH_SECONDS = 0.2
 HEADLESS_SECONDS = 60.0
 
-MAKE_CLIENT = "make its client as LoopPauseClient(), which reads the environment"
 NOBODY_ASKED = "The thread ended without asking anybody: is there a gate on its way?"
 
 INVOICES = (
@@ -81,6 +80,8 @@ class Dev:
 
     def _states(self) -> Iterator[Mapping[str, Any]]:
         """What to start threads with: one for the user's graph, one after another for ours."""
+        if self.state is not None and self.graph is None:
+            raise SettingsError(["--input is for a graph of yours: give --graph as well"])
         if self.state is not None:
             return iter([_json_object(self.state)])
         if self.graph is not None and self.decision is not None:
@@ -89,37 +90,52 @@ class Dev:
             return iter(())
         return ({"invoice": invoice} for invoice in itertools.cycle(INVOICES))
 
-    async def _start(self, stack: AsyncExitStack) -> _Agent:
+    async def _start(self, stack: AsyncExitStack) -> DevAgent:
+        router = Starlette()
+        address = await stack.enter_async_context(serving(router, self.host, self.port))
         url = self._database(stack)
         await migrate(url, url)
-        emulator = stack.enter_context(
-            open_emulator(
-                scheme=self.scheme,
-                api_key=API_KEY,
-                file=self.data / f"looppause-{self.scheme}.sqlite",
-            )
-        )
-        router = Starlette()
-        address = await stack.enter_async_context(
-            serving(router, self.host, self.port, drain_seconds=3)
-        )
+        emulator = self._emulator(stack)
         environment = _environment(emulator, self.scheme, address, url)
         os.environ.update(environment)  # before the graph is imported: its client reads it
-        graphs = {ANY_AGENT: self.graph or _example()}
-        resumer = Resumer.from_env(database_url=url, graphs=graphs, drain_seconds=3.0)
+        name, graph = (ANY_AGENT, self.graph) if self.graph else ("procurement", _example())
+        resumer = Resumer.from_env(database_url=url, graphs={name: graph}, drain_seconds=3.0)
         router.router.routes += [Mount("/resumer", resumer.app), Mount("/", emulator.app)]
         await stack.enter_async_context(resumer.running())
         await stack.enter_async_context(emulator.running())
         pool = await stack.enter_async_context(open_pool(url, size=4, name="agent"))
         self._welcome(address, environment)
-        graph = await resumer.graphs.load(ANY_AGENT)
-        return _Agent(Threads(pool), graph, emulator, self.say, inbox=f"{address}/")
+        return DevAgent(
+            Threads(pool),
+            await resumer.graphs.load(name),
+            emulator,
+            self.say,
+            inbox=f"{address}/",
+            webhook=environment["LOOPPAUSE_WEBHOOK_URL"],
+        )
 
     def _database(self, stack: AsyncExitStack) -> str:
         if self.database_url:
             return self.database_url
         with self.say.status("Starting PostgreSQL …"):
-            return stack.enter_context(embedded_postgres(self.data / "postgres"))
+            folder = self.data / "postgres"
+            return stack.enter_context(embedded_postgres(folder, f"resumer{self._suffix}"))
+
+    def _emulator(self, stack: AsyncExitStack) -> Emulator:
+        file = self.data / f"looppause-{self.scheme}{self._suffix}.sqlite"
+        try:
+            return stack.enter_context(
+                open_emulator(scheme=self.scheme, api_key=API_KEY, file=file)
+            )
+        except PauseFileError as error:
+            raise SettingsError(
+                [f"{error} If another `resumer dev` runs on this data, give --data another folder"]
+            ) from error
+
+    @property
+    def _suffix(self) -> str:
+        """Keeps the threads of each graph apart: another graph cannot resume them."""
+        return f"_{sha256(self.graph.encode()).hexdigest()[:8]}" if self.graph else ""
 
     def _welcome(self, address: str, environment: Mapping[str, str]) -> None:
         self.say.print("\n[bold]Resumer runs on this machine.[/]\n")
@@ -135,10 +151,12 @@ class Dev:
                 "      Its checkpointer belongs in DATABASE_URL. Or start a thread here: --input.\n"
             )
 
-    async def _work(self, agent: _Agent, states: Iterator[Mapping[str, Any]]) -> int:
+    async def _work(self, agent: DevAgent, states: Iterator[Mapping[str, Any]]) -> int:
         if self.decision is not None:
             return await self._decide_one(agent, self.decision, next(states))
-        await agent.find_waiting()
+        if await agent.notice():
+            self.say.print("  Still waiting from before.")
+            agent.say_what_next()
         while True:
             if not agent.waiting and (state := next(states, None)) is not None:
                 if await agent.ask(state) is None:
@@ -147,8 +165,10 @@ class Dev:
                     agent.say_what_next()
             await asyncio.sleep(WATCH_SECONDS)
             await agent.report_finished()
+            if await agent.notice():
+                agent.say_what_next()
 
-    async def _decide_one(self, agent: _Agent, decision: str, state: Mapping[str, Any]) -> int:
+    async def _decide_one(self, agent: DevAgent, decision: str, state: Mapping[str, Any]) -> int:
         pause_id = await agent.ask(state)
         if pause_id is None:
             self.say.print(NOBODY_ASKED)
@@ -168,82 +188,6 @@ class Dev:
             paid = str(values.get("result", "")).startswith("PAID")
             return 0 if paid == (self.decision == "approved") else 1
         return 0
-
-
-@dataclass
-class _Agent:
-    """The agent's side: threads that ask, and what becomes of them."""
-
-    threads: Threads
-    graph: Any
-    emulator: Emulator
-    say: Console
-    inbox: str
-    waiting: dict[str, str] = field(default_factory=dict)
-
-    async def ask(self, state: Mapping[str, Any]) -> str | None:
-        """Start a thread; return the pause it hibernates at, None if it ended without asking."""
-        thread_id = str(uuid.uuid4())
-        await self.threads.start(self.graph, thread_id, state)
-        pauses = (await self.threads.inspect(self.graph, thread_id)).waiting_pauses()
-        self.waiting.update(dict.fromkeys(pauses, thread_id))
-        for pause_id in pauses:
-            self._show_question(pause_id)
-        return pauses[0] if pauses else None
-
-    async def find_waiting(self) -> None:
-        """Pick up the threads that an earlier session left hibernating."""
-        for document in self.emulator.fake.documents():
-            if document["status"] not in ("pending", "delivered"):
-                continue
-            pause_id = document["pause_id"]
-            for found in await self.threads.locate(pause_id):
-                self.waiting[pause_id] = found.thread_id
-        for pause_id in self.waiting:
-            self._show_question(pause_id)
-        if self.waiting:
-            self.say.print("  Still waiting from before.")
-            self.say_what_next()
-
-    def say_what_next(self) -> None:
-        """What the person is to do."""
-        self.say.print(
-            f"  [bold]Next:[/] open [bold cyan underline]{self.inbox}[/] in a browser and click "
-            "Approve or Reject. Ctrl-C stops.\n"
-        )
-
-    async def report_finished(self) -> dict[str, Any]:
-        """Say what became of threads that were resumed; return the state of the last of them."""
-        values: dict[str, Any] = {}
-        for pause_id, thread_id in list(self.waiting.items()):
-            seen = await self.threads.inspect(self.graph, thread_id)
-            if pause_id in seen.waiting_pauses() or seen.runnable:
-                continue
-            del self.waiting[pause_id]
-            asked_next = [name for name in seen.waiting_pauses() if name not in self.waiting]
-            self.waiting.update(dict.fromkeys(asked_next, thread_id))
-            values = await self.threads.values(self.graph, thread_id)
-            result = values.get("result", f"the thread went on: {sorted(values)}")
-            self.say.print(f"[bold green]●[/] [bold]{escape(str(result))}[/]")
-            self.say.print(f"  Its thread {thread_id} was resumed.\n")
-            for name in asked_next:
-                self._show_question(name)
-                self.say_what_next()
-        return values
-
-    def _show_question(self, pause_id: str) -> None:
-        try:
-            request = self.emulator.fake.document(pause_id)["request"]
-        except LoopPauseRequestError as error:
-            raise SettingsError(
-                [f"the gate asks another LoopPause than this one: {MAKE_CLIENT}"]
-            ) from error
-        description = request["action"].get("description", "something")
-        asks = f"{escape(request['agent_id'])} asks: [bold]{escape(str(description))}[/]"
-        self.say.print(f"[bold yellow]●[/] {asks}")
-        self.say.print(
-            f"  Its thread {self.waiting[pause_id]} hibernates in PostgreSQL; no process waits."
-        )
 
 
 def _environment(emulator: Emulator, scheme: Scheme, address: str, url: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 __all__ = [
     "DatabaseNotReady",
     "GraphNotLoaded",
+    "GraphRaised",
     "LockLost",
     "PoolerRefused",
     "ResumerError",
@@ -46,6 +47,10 @@ class PoolerRefused(ResumerError):
 
 class GraphNotLoaded(ResumerError):
     """A registered graph cannot be loaded; the message names it and says why."""
+
+
+class GraphRaised(ResumerError):
+    """A graph raised before it asked anybody; the message has its error."""
 
 
 class ServerNotStarted(ResumerError):

@@ -184,8 +184,9 @@ class AlreadyResumed:
 
 @dataclass(frozen=True)
 class Failed:
-    """The graph raised; it is tried again in `retry_in` seconds."""
+    """The graph raised; it is tried again in `retry_in` seconds. `error` has the traceback."""
 
+    reason: str
     error: str
     retry_in: float
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import procrastinate
-from procrastinate.jobs import Job
+from procrastinate.jobs import Job, Status
 from procrastinate.worker import Worker
 
 from .telemetry import get_logger
@@ -30,7 +30,7 @@ class Orphans:
 
     queue: procrastinate.App
     stall_seconds: float
-    _running: set[int] = field(default_factory=set)
+    _running: dict[int, asyncio.Task[Any]] = field(default_factory=dict)
     _workers: set[int] = field(default_factory=set)
     _missed: dict[int, float] = field(default_factory=dict)
 
@@ -44,11 +44,18 @@ class Orphans:
         job_id = context.job.id or 0
         if worker.worker_id is not None:
             self._workers.add(worker.worker_id)
-        self._running.add(job_id)
+        if task := asyncio.current_task():
+            self._running[job_id] = task
         try:
             return await call_next()
         finally:
-            self._running.discard(job_id)
+            self._running.pop(job_id, None)
+
+    def cancel_running(self) -> None:
+        """Stop what still runs; its jobs go back to the queue."""
+        for job_id, task in self._running.items():
+            log.warning("handed_back_unfinished", job=job_id)
+            task.cancel()
 
     async def watch(self) -> None:
         """Look for them, until cancelled, several times in the time that makes an orphan."""
@@ -63,12 +70,21 @@ class Orphans:
         """Hand back the jobs of silent workers, and those we should run and do not."""
         manager = self.queue.job_manager
         silent = await manager.get_stalled_jobs(seconds_since_heartbeat=self.stall_seconds)
-        for job in [*silent, *await self._forgotten()]:
+        # Our own heartbeat, too, is old after an outage: what runs here is no orphan.
+        orphans = [job for job in silent if job.id not in self._running]
+        for job in [*orphans, *await self._forgotten()]:
             log.warning("orphan_handed_back", task=job.task_name, job=job.task_kwargs)
             try:
-                await manager.retry_job_by_id_async(job.id or 0, retry_at=datetime.now(UTC))
+                await self._release(job)
             except procrastinate.exceptions.ConnectorException as error:
                 log.debug("orphan_gone", error=repr(error))  # another worker was quicker
+
+    async def _release(self, job: Job) -> None:
+        manager, job_id = self.queue.job_manager, job.id or 0
+        if job.queueing_lock is None:
+            await manager.retry_job_by_id_async(job_id, retry_at=datetime.now(UTC))
+        else:  # periodic: its next run may wait already, and two cannot
+            await manager.finish_job_by_id_async(job_id, Status.FAILED, delete_job=True)
 
     async def _forgotten(self) -> list[Job]:
         """Jobs given to us that have had no run for as long as makes a worker silent.

@@ -140,8 +140,9 @@ def _columns(outcome: Outcome) -> dict[str, Any]:
             return {**_ended("resumed"), "next_pauses": list(next_pauses)}
         case AlreadyResumed(reason):
             return {**_ended("already_resumed"), "reason": reason}
-        case Failed(error):
-            return {"state": "failed", "outcome": "failed", "error": error}
+        case Failed(reason, error):
+            why = {"reason_code": "raised", "reason": reason, "error": error}
+            return {"state": "failed", "outcome": "failed", **why}
         case Parked(code, reason, error):
             why = {"reason_code": code, "reason": reason}
             kept = {} if error is None else {"error": error}

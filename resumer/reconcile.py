@@ -70,8 +70,15 @@ class Reconciler:
     interval: float
     clock: Callable[[], datetime] = _now
 
-    async def sweep(self) -> Sweep:
-        """Repair both ways, once. Safe to repeat; raises only what the database raises."""
+    async def sweep(self) -> Sweep | None:
+        """Repair both ways, once; None if another process is at it.
+
+        Safe to repeat; raises only what the database raises.
+        """
+        async with self.watchlist.alone() as alone:
+            return await self._sweep() if alone else None
+
+    async def _sweep(self) -> Sweep:
         requeued = await self.watchlist.requeue_lost(older_than=LOST_AFTER, limit=BATCH)
         reopened = await self._reopen_healed()
         waiting = await self._read_interrupts()

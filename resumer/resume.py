@@ -36,7 +36,7 @@ from .rules import CarryOn, Policy, Resume, age, asked_at, decide, early, patien
 from .telemetry import get_logger
 from .threads import Threads, was_refused
 
-__all__ = ["Resumption"]
+__all__ = ["Resumption", "brief"]
 
 ERROR_CHARS = 8_000
 TRANSIENT_SECONDS = 5.0
@@ -86,7 +86,7 @@ class Resumption:
                 raise
             return Parked(
                 "undecodable",
-                f"the interrupt cannot be decoded ({_brief(error)}): register the graph with a "
+                f"the interrupt cannot be decoded ({brief(error)}): register the graph with a "
                 "checkpointer that has the agent's serializer, then retry",
             )
 
@@ -113,7 +113,7 @@ class Resumption:
                 raise
             return Parked(
                 "unloadable",
-                f"the thread's state cannot be loaded ({_brief(error)}): deploy a version of the "
+                f"the thread's state cannot be loaded ({brief(error)}): deploy a version of the "
                 "graph that can, then retry",
                 _trace(error),
             )
@@ -185,8 +185,8 @@ class Resumption:
         if is_transient(error) or isinstance(error, _OUT_OF_REACH):
             return patience_for(
                 "transient",
-                f"the database or the network failed: {_brief(error)}",
-                otherwise=f"the database or the network kept failing: {_brief(error)}",
+                f"the database or the network failed: {brief(error)}",
+                otherwise=f"the database or the network kept failing: {brief(error)}",
                 waited=age(record.started_at or self.clock(), self.clock()),
                 limit=self.policy.outage_seconds,
                 longest=60.0,
@@ -196,17 +196,17 @@ class Resumption:
                 "refused",
                 "the gate refused the proof: give the graph's LoopPause client the same keys "
                 "as the receiver, then retry",
-                _brief(error),
+                brief(error),
             )
         if record.attempts >= len(self.policy.retry_delays):
             return Parked(
                 "raised",
-                f"the graph raised {record.attempts + 1} times, the last time {_brief(error)}: "
+                f"the graph raised {record.attempts + 1} times, the last time {brief(error)}: "
                 "mend it, then retry",
                 _trace(error),
             )
         delay = self.policy.retry_delays[record.attempts]
-        return Failed(_trace(error), retry_in=delay * random.uniform(0.8, 1.2))
+        return Failed(brief(error), _trace(error), retry_in=delay * random.uniform(0.8, 1.2))
 
     async def _confirm(self, graph: Any, found: Found) -> Outcome:
         seen = await self.threads.inspect(graph, found.thread_id)
@@ -238,17 +238,16 @@ def _log_outcome(record: PauseRecord, outcome: Outcome, found: Found | None) -> 
             log.info("resumed", **facts, next_pauses=list(next_pauses))
         case AlreadyResumed(reason):
             log.info("already_resumed", **facts, reason=reason)
-        case Failed(error, retry_in):
-            log.warning(
-                "graph_raised", **facts, error=_last_line(error), retry_in=round(retry_in, 1)
-            )
+        case Failed(reason, _, retry_in):
+            log.warning("graph_raised", **facts, error=reason, retry_in=round(retry_in, 1))
         case Parked(code, reason):
             log.warning("parked", **facts, code=code, reason=reason)
         case Postponed(code, reason, retry_in):
             log.info("postponed", **facts, code=code, reason=reason, retry_in=round(retry_in, 1))
 
 
-def _brief(error: BaseException) -> str:
+def brief(error: BaseException) -> str:
+    """The error in one line, without the notes that libraries add behind it."""
     return f"{type(error).__name__}: {_last_line(str(error))}"[:500]
 
 

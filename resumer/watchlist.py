@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from .sql import statement
 
 __all__ = ["Position", "Watchlist"]
 
+SWEEP_LOCK = 0x4C50_5357_4545_5021  # "LPSWEEP!"
 SELF_HEALING = ("early", "unwritten", "no_graph")
 
 
@@ -29,6 +31,21 @@ class Watchlist:
     """What the sweep remembers from one time to the next."""
 
     pool: Pool
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[bool]:
+        """Yield whether no other process sweeps; a lock that dies with its connection."""
+        async with self.pool.connection() as connection:
+            cursor = await connection.execute(
+                "select pg_try_advisory_lock(%s) as yes", (SWEEP_LOCK,)
+            )
+            row = await cursor.fetchone()
+            alone = bool(row and row["yes"])
+            try:
+                yield alone
+            finally:
+                if alone and not connection.closed:
+                    await connection.execute("select pg_advisory_unlock(%s)", (SWEEP_LOCK,))
 
     async def position(self) -> Position:
         """How far earlier sweeps have read."""

@@ -16,6 +16,7 @@ from .model import Failed, Postponed
 from .orphans import Orphans
 from .reconcile import Reconciler
 from .resume import Resumption
+from .steady import SteadyJobs
 from .telemetry import get_logger
 
 __all__ = ["QUEUE", "Timing", "build_queue", "working"]
@@ -62,6 +63,7 @@ def build_queue(
 ) -> procrastinate.App:
     """The queue and its tasks, not yet open."""
     queue = procrastinate.App(connector=procrastinate.PsycopgConnector())
+    queue.job_manager = SteadyJobs(queue.connector)
 
     @queue.task(name="resume", queue=QUEUE, retry=KeepTrying())
     async def resume(pause_id: str) -> None:
@@ -72,7 +74,7 @@ def build_queue(
     if timing.reconcile > 0:
 
         @queue.periodic(cron=_every(timing.reconcile))
-        @queue.task(name="reconcile", queue=QUEUE, lock="reconcile", queueing_lock="reconcile")
+        @queue.task(name="reconcile", queue=QUEUE, queueing_lock="reconcile")
         async def reconcile(timestamp: int) -> None:  # noqa: ARG001  (given by Procrastinate)
             try:
                 await reconciler.sweep()
@@ -89,20 +91,20 @@ async def working(
     """Run a worker beside the body; on leaving, finish or hand back what runs."""
     async with queue.open_async(pool):
         orphans = Orphans(queue, timing.stall)
-        tasks = [
-            asyncio.create_task(_keep_working(orphans, concurrency, timing), name="worker"),
-            asyncio.create_task(orphans.watch(), name="orphans"),
-        ]
+        watch = asyncio.create_task(orphans.watch(), name="orphans")
+        worker = asyncio.create_task(_keep_working(orphans, concurrency, timing), name="worker")
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            worker.cancel()
+            await asyncio.wait([worker], timeout=timing.drain)
+            orphans.cancel_running()
+            watch.cancel()
+            await asyncio.gather(worker, watch, return_exceptions=True)
 
 
 async def _keep_working(orphans: Orphans, concurrency: int, timing: Timing) -> None:
-    """A worker that is started again when the database took it down."""
+    """A worker that is started again should it ever end."""
     while True:
         try:
             await orphans.queue.run_worker_async(
@@ -114,7 +116,8 @@ async def _keep_working(orphans: Orphans, concurrency: int, timing: Timing) -> N
                 fetch_job_polling_interval=POLL_SECONDS,
                 update_heartbeat_interval=timing.stall / 6,
                 stalled_worker_timeout=timing.stall,
-                shutdown_graceful_timeout=timing.drain,
+                # No `shutdown_graceful_timeout`: it would cut off what runs when a worker ends by
+                # itself, too, and not only when we stop.
                 worker_middleware=[orphans.track],
             )
         except Exception as error:  # noqa: BLE001  (whatever the queue raises, work goes on)

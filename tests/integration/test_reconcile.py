@@ -45,7 +45,9 @@ class Sweeping:
     calls: list[str]
 
     async def sweep(self) -> Sweep:
-        return await self.reconciler.sweep()
+        done = await self.reconciler.sweep()
+        assert done is not None
+        return done
 
 
 @pytest.fixture
@@ -282,6 +284,14 @@ async def test_every_gate_of_a_thread_is_noted(sweeping: Sweeping, shape: str) -
     assert (await sweeping.sweep()).waiting == 2
     rows = await rig.rows("select pause_id from pauses where state = 'waiting'")
     assert {row["pause_id"] for row in rows} == set(pauses)
+
+
+async def test_one_sweep_at_a_time(sweeping: Sweeping) -> None:
+    """While another process sweeps there is nothing to do; afterwards there is."""
+    async with sweeping.reconciler.watchlist.alone() as alone:
+        assert alone
+        assert await sweeping.reconciler.sweep() is None
+    assert await sweeping.sweep() == Sweep()
 
 
 async def test_sweeps_read_on_where_the_last_one_ended(sweeping: Sweeping) -> None:
