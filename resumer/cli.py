@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from psycopg_pool import PoolTimeout
 
 from looppause_sdk.errors import LoopPauseError
 
 from .app import Resumer
+from .db import SCHEMA, Pool, open_pool
 from .emulator import Emulator, PauseFileError, open_emulator
-from .errors import ResumerError
+from .errors import DatabaseNotReady, ResumerError
+from .migrate import check_migrated
 from .migrate import migrate as run_migrations
+from .model import State
 from .node_threads import NodeThreads, end_by_force
+from .pauses import Pauses
 from .serving import serving, stop_signals
 from .settings import Settings
+from .tables import print_json, print_pauses
 from .telemetry import get_logger, log_to
+from .watchlist import Watchlist
 
 __all__ = ["main"]
 
@@ -28,6 +35,7 @@ T = TypeVar("T")
 
 NODE_THREADS = 64
 SPARE_SECONDS = 5.0
+MOST_AT_ONCE = 10_000
 
 app = typer.Typer(
     name="resumer",
@@ -168,6 +176,42 @@ def migrate(
 
 
 @app.command()
+def pauses(
+    state: Annotated[
+        State | None, typer.Option(help="Only those in this state, e.g. parked.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the latest first.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    database_url: Database = None,
+) -> None:
+    """List pauses: where each stands, and why it is not finished."""
+    rows = _run(_with_pool(database_url, lambda pool: Pauses(pool).listed(state, limit=limit)))
+    (print_json if as_json else print_pauses)(rows)
+
+
+@app.command()
+def retry(
+    pause_ids: Annotated[
+        list[str] | None, typer.Argument(help="Parked or failed pauses to take up again.")
+    ] = None,
+    all_parked: Annotated[
+        bool, typer.Option("--all-parked", help="Every pause that is parked.")
+    ] = False,
+    database_url: Database = None,
+) -> None:
+    """Take parked or failed pauses up again, from the start of their retries."""
+    if bool(pause_ids) == all_parked:
+        raise typer.BadParameter("give pause ids, or --all-parked")
+    reopened = _run(_with_pool(database_url, lambda pool: _reopen(pool, pause_ids)))
+    for pause_id in reopened:
+        typer.echo(f"{pause_id} is taken up again")
+    left = [pause_id for pause_id in pause_ids or () if pause_id not in reopened]
+    for pause_id in left:
+        typer.echo(f"{pause_id} is neither parked nor failed", err=True)
+    raise typer.Exit(1 if left else 0)
+
+
+@app.command()
 def emulator(
     host: Host = "127.0.0.1",
     port: Port = 8787,
@@ -202,9 +246,27 @@ def _settings(database_url: str | None, graph: list[str] | None) -> Settings:
     return Settings.from_env(database_url=database_url, graphs=graphs)
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
+def _run(work: Coroutine[Any, Any, T]) -> T:
     log_to(level="INFO")
-    asyncio.run(_in_a_loop_of_ours(work))
+    return asyncio.run(_in_a_loop_of_ours(work))
+
+
+async def _with_pool(database_url: str | None, ask: Callable[[Pool], Awaitable[T]]) -> T:
+    url, _ = Settings.database_urls(database_url, None)
+    async with open_pool(url, size=1, schema=SCHEMA, name="cli") as pool:
+        try:
+            async with pool.connection() as connection:
+                await check_migrated(connection)
+        except PoolTimeout as error:
+            raise DatabaseNotReady("the database does not answer") from error
+        return await ask(pool)
+
+
+async def _reopen(pool: Pool, pause_ids: Sequence[str] | None) -> list[str]:
+    if pause_ids is None:
+        parked = await Pauses(pool).listed(State.PARKED, limit=MOST_AT_ONCE)
+        pause_ids = [row["pause_id"] for row in parked]
+    return await Watchlist(pool).reopen(pause_ids)
 
 
 async def _in_a_loop_of_ours(work: Coroutine[Any, Any, T]) -> T:

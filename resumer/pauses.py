@@ -125,6 +125,18 @@ class Pauses:
             },
         )
 
+    async def listed(self, state: State | None, *, limit: int) -> list[dict[str, Any]]:
+        """Pauses, the latest first, for people to read: no proof, no personal data."""
+        async with self.pool.connection() as connection:
+            cursor = await connection.execute(
+                "select pause_id, state, outcome, decision, agent_id, thread_id, attempts,"
+                " reason_code, reason, next_attempt_at, received_at, asked_at, expires_at"
+                " from pauses where %(state)s::text is null or state = %(state)s"
+                " order by coalesce(received_at, created_at) desc limit %(limit)s",
+                {"state": state, "limit": limit},
+            )
+            return await cursor.fetchall()
+
     async def _one(
         self, query: Any, parameters: Mapping[str, Any] | Sequence[Any]
     ) -> dict[str, Any] | None:

@@ -205,6 +205,8 @@ def headless(make_machine: Callable[[], Machine], own_url: str) -> dict[str, Dev
         "ed25519": make_machine().dev("--approve", "--scheme", "ed25519"),
         "own": make_machine().dev(*own, "own.py:graph", "--input", '{"amount": 3}', "--approve"),
         "no gate": make_machine().dev(*own, "own.py:plain", "--input", "{}", "--reject"),
+        "raises": make_machine().dev(*own, "own.py:graph", "--input", "{}", "--approve"),
+        "no graph": make_machine().dev("--input", "{}"),
         "no file": make_machine().dev(*own, "missing.py:graph", "--port", "0"),
     }
 
@@ -321,7 +323,7 @@ def test_ones_own_graph_is_started_with_input(headless: dict[str, Dev]) -> None:
     dev = headless["own"]
     assert dev.wait() == 0, dev.all
     assert "my-agent asks: Spend [3]" in dev.out
-    assert "the thread went on: ['amount', 'looppause']" in dev.out
+    assert "The thread finished. Its state: amount, looppause" in dev.out
 
 
 def test_a_graph_without_a_gate_is_no_success(headless: dict[str, Dev]) -> None:
@@ -330,6 +332,23 @@ def test_a_graph_without_a_gate_is_no_success(headless: dict[str, Dev]) -> None:
     assert dev.wait() == 1, dev.all
     assert "The thread ended without asking anybody: is there a gate on its way?" in dev.out
     assert "Traceback" not in dev.all
+
+
+def test_a_graph_that_raises_before_it_asks_is_one_line(headless: dict[str, Dev]) -> None:
+    """Its own error, exit code 2, and no traceback."""
+    dev = headless["raises"]
+    assert dev.wait() == 2
+    assert dev.err.splitlines()[-1] == (
+        "resumer: the graph raised before it asked: KeyError: 'amount'"
+    )
+    assert "Traceback" not in dev.all
+
+
+def test_an_input_without_a_graph_is_refused(headless: dict[str, Dev]) -> None:
+    """The example's own threads are not started with it behind the user's back."""
+    dev = headless["no graph"]
+    assert dev.wait() == 2
+    assert "--input is for a graph of yours: give --graph as well" in dev.err
 
 
 def test_a_graph_that_cannot_be_loaded_is_one_line(headless: dict[str, Dev]) -> None:
@@ -353,11 +372,9 @@ def test_an_agent_of_ones_own_process_is_resumed(
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     pause_id = asyncio.run(_ask(env["DATABASE_URL"]))
+    dev.until("my-agent asks: Pay 3 EUR")
     dev.decide(pause_id, "approved")
-    end = time.monotonic() + SECONDS
-    while '"event": "resumed"' not in dev.err:
-        assert time.monotonic() < end, dev.all
-        time.sleep(0.05)
+    dev.until("Its thread elsewhere was resumed.")
     assert dev.interrupt() == 0
 
 

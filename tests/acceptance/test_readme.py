@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -28,29 +29,24 @@ def blocks(language: str) -> list[str]:
 
 
 async def test_the_example_asks_and_pays(
-    looppause: FakeLoopPause, monkeypatch: pytest.MonkeyPatch
+    looppause: FakeLoopPause, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first example, run as it stands, asks once and pays after the approval."""
-    import asyncio
-
-    paid: list[int] = []
-
-    def pay(state: Any) -> dict[str, Any]:
-        paid.append(state["amount"])
-        return {}
-
     async with serving(Emulator(looppause, deliver=False).app, lifespan="on") as address:
         monkeypatch.setenv("LOOPPAUSE_API_URL", address)
         monkeypatch.setenv("LOOPPAUSE_API_KEY", "key")
         monkeypatch.setenv("LOOPPAUSE_SIGNING_SECRET", looppause.secret)
-        names: dict[str, Any] = {"pay": pay, "saver": InMemorySaver()}
+        names: dict[str, Any] = {}
         exec(compile(blocks("python")[0], "README.md", "exec", dont_inherit=True), names)  # noqa: S102  (the README's)
         graph = names["graph"]
+        graph.checkpointer = InMemorySaver()
         await asyncio.to_thread(graph.invoke, {"amount": 12}, agents.on("t1"))
         [document] = looppause.documents()
-        proof = looppause.decide(document["pause_id"])
+        proof = looppause.decide(document["pause_id"], responder="ada")
         await asyncio.to_thread(resume_thread, graph, "t1", proof)
-    assert paid == [12]
+    said = capsys.readouterr().out
+    assert "paying {'type': 'payment', 'description': 'Pay 12 EUR'} approved by ada" in said
+    assert document["pause_id"] in said
 
 
 def test_the_mounting_example_compiles(database_url: str, looppause: FakeLoopPause) -> None:

@@ -31,7 +31,7 @@ from tests import agents
 
 ROOT = Path(__file__).resolve().parents[2]
 HIDDEN = "hunter2"
-COMMANDS = ("dev", "serve", "web", "worker", "migrate", "emulator")
+COMMANDS = ("dev", "serve", "web", "worker", "migrate", "pauses", "retry", "emulator")
 AGENT = """
 from looppause_sdk import LoopPauseClient
 from tests.agents import payment_agent
