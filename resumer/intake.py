@@ -14,7 +14,7 @@ from .db import is_transient
 from .errors import DatabaseNotReady
 from .model import Receipt
 from .pauses import Pauses
-from .telemetry import get_logger
+from .telemetry import Seldom, get_logger
 
 __all__ = ["Intake"]
 
@@ -28,6 +28,7 @@ class Intake:
     pauses: Pauses
     secrets: Sequence[str] = field(repr=False)
     public_keys: Sequence[str] = ()
+    complaints: Seldom = field(default_factory=lambda: Seldom(log), repr=False)
 
     def verify(self, body: bytes | str | Mapping[str, Any]) -> Proof:
         """The decision in `body` if one of our keys has signed it. Raises `ProofError`."""

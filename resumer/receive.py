@@ -13,7 +13,6 @@ from looppause_sdk.errors import ProofInvalid, ProofMalformed
 
 from .errors import DatabaseNotReady
 from .intake import Intake
-from .telemetry import get_logger
 
 __all__ = ["receive", "unavailable"]
 
@@ -22,8 +21,6 @@ SLOW_SECONDS = 20.0
 
 _DIGITS = re.compile("[0-9]+")
 _STATUS = {"accepted": 202, "duplicate": 200, "conflict": 200}
-
-log = get_logger()
 
 
 @dataclass(frozen=True)
@@ -45,13 +42,14 @@ async def receive(
     except Refused as refused:
         return _refusal(refused)
     except ProofMalformed as error:
-        log.warning("delivery_malformed", reason=str(error))
+        intake.complaints.warning("delivery_malformed", reason=str(error))
         return _error(400, f"no usable proof: {error}")
     except ProofInvalid:
-        log.warning("delivery_not_genuine", client=request.client.host if request.client else None)
+        client = request.client.host if request.client else None
+        intake.complaints.warning("delivery_not_genuine", client=client)
         return _error(401, "not genuine")
     except DatabaseNotReady as error:
-        log.error("delivery_not_recorded", reason=str(error))
+        intake.complaints.warning("delivery_not_recorded", reason=str(error))
         return unavailable("not recorded; deliver it again later")
     return JSONResponse(
         {"status": receipt.result, "pause_id": receipt.pause_id},

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TextIO
 
 import structlog
 
-__all__ = ["get_logger", "log_to"]
+__all__ = ["Seldom", "get_logger", "log_to"]
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -39,6 +40,31 @@ def get_logger(name: str = "resumer") -> Any:
         wrapper_class=structlog.stdlib.BoundLogger,
         processors=_PROCESSORS,
     )
+
+
+class Seldom:
+    """Warnings that strangers can cause: a flood of them must not fill a disk.
+
+    Of each event at most `per_minute` are written; the first one of a later minute says how many
+    were `left_out` before it.
+    """
+
+    def __init__(self, log: Any, *, per_minute: int = 20) -> None:
+        self._log = log
+        self._per_minute = per_minute
+        self._written: dict[str, tuple[float, int]] = {}
+
+    def warning(self, event: str, **facts: Any) -> None:
+        """Write the event, unless there were too many of it lately."""
+        now = time.monotonic()
+        since, count = self._written.get(event, (now, 0))
+        if now - since >= 60.0:
+            if count > self._per_minute:
+                facts["left_out"] = count - self._per_minute
+            since, count = now, 0
+        self._written[event] = (since, count + 1)
+        if count < self._per_minute:
+            self._log.warning(event, **facts)
 
 
 def log_to(

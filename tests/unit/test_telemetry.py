@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import structlog
 
+from resumer import telemetry
 from resumer.telemetry import get_logger, log_to
 
 log = get_logger()
@@ -183,3 +184,23 @@ def test_importing_leaves_a_hosts_logging_alone() -> None:
     assert line.startswith("resumer|WARNING|")
     assert "'event': 'heard'" in line
     assert "'pause_id': 'pause_1'" in line
+
+
+def test_a_flood_of_warnings_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one event a few are written, then none until a minute later, which says how many were not."""
+    now = [100.0]
+    written: list[tuple[str, dict[str, Any]]] = []
+
+    class Log:
+        def warning(self, event: str, **facts: Any) -> None:
+            written.append((event, facts))
+
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    seldom = telemetry.Seldom(Log(), per_minute=3)
+    for number in range(1000):
+        seldom.warning("forged", number=number)
+    seldom.warning("other")
+    assert [event for event, _ in written] == ["forged"] * 3 + ["other"]
+    now[0] += 60
+    seldom.warning("forged", number=1)
+    assert written[-1] == ("forged", {"number": 1, "left_out": 997})
