@@ -139,11 +139,18 @@ class ThreadLocks:
     async def _ask(self, statement: LiteralString, thread_id: str) -> bool:
         async with self._using:
             connection = await self._connected()
+            query = asyncio.create_task(_answer(connection, statement, thread_id))
             try:
-                return await _answer(connection, statement, thread_id)
+                return await asyncio.shield(query)
             except psycopg.Error as error:
                 self._lost()
                 raise LockLost("the lock's connection died") from error
+            except asyncio.CancelledError:
+                # A lock that nobody waits for any more would stay as long as the connection.
+                with suppress(psycopg.Error):
+                    if await query and statement is _TRY_LOCK:
+                        await _answer(connection, _UNLOCK, thread_id)
+                raise
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
@@ -161,7 +168,8 @@ class ThreadLocks:
     async def _take_again(self, connection: Connection) -> None:
         """Lock again what lost its lock with the last connection."""
         for holder in list(self._unlocked):
-            if await _answer(connection, _TRY_LOCK, self._holders[holder]):
+            thread_id = self._holders.get(holder)  # a run may end while we ask
+            if thread_id is None or await _answer(connection, _TRY_LOCK, thread_id):
                 self._unlocked.discard(holder)
         if not self._unlocked:
             self._lost_at = None
@@ -185,6 +193,7 @@ class ThreadLocks:
             log.warning("lock_connection_lost", runs=len(self._holders))
             self._lost_at = asyncio.get_running_loop().time()
             self._unlocked = set(self._holders)
+            self._connection.pgconn.finish()  # if only we think it dead, the server lets go now
         self._connection = None
 
     def _stop_what_lasts(self) -> None:

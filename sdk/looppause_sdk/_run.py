@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ from pydantic import AfterValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from typing_extensions import override
 
-from .errors import NoCheckpointer, ProofError
+from .errors import LoopPauseConfigError, NoCheckpointer, ProofError
 from .gate import Answer
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Visit",
     "answer_schema",
     "refusal",
+    "require_async_interrupts",
     "require_checkpointer",
     "visit",
 ]
@@ -76,6 +78,15 @@ class TwoForms(Runnable[Any, dict[str, Any]]):
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> dict[str, Any]:
         return await self._later(input)
+
+
+def require_async_interrupts() -> None:
+    """Raise `LoopPauseConfigError` where LangGraph cannot interrupt a coroutine."""
+    if sys.version_info < (3, 11):
+        raise LoopPauseConfigError(
+            "LangGraph's interrupt works under `ainvoke` from Python 3.11 on: use LoopPauseClient "
+            "and `invoke`, or make_polling_gate"
+        )
 
 
 def require_checkpointer() -> None:

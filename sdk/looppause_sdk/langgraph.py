@@ -1,19 +1,18 @@
 """Gates for LangGraph: nodes that let the graph go on only after a person's approval.
 
 `make_interrupt_gate` hibernates the thread in the checkpointer until the receiver resumes it;
-`make_polling_gate` waits in the node. Both need no change elsewhere in the graph::
+`make_polling_gate` waits in the node::
 
     builder.add_node("gate", make_interrupt_gate(client, agent_id="procurement", ...))
     builder.add_conditional_edges("gate", route_on_gate(), {"approved": "pay", "halt": END})
 
-Traps that no gate can close for you: an `interrupt` or `@task` call of your own in the same node
-before the gate shifts LangGraph's memory of the question (give the gate a node of its own), and
-a subgraph compiled with `checkpointer=False` forgets that it asked.
+Traps: an `interrupt` or `@task` call of your own in the same node before the gate shifts
+LangGraph's memory of the question, so give the gate a node of its own; a subgraph compiled with
+`checkpointer=False` forgets that it asked.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -22,7 +21,14 @@ from langgraph.types import interrupt
 
 from ._asking import Ask, AsyncAsk, Memo, aremembered, remembered
 from ._resume import aresume_thread, resume_thread
-from ._run import TwoForms, Visit, answer_schema, require_checkpointer, visit
+from ._run import (
+    TwoForms,
+    Visit,
+    answer_schema,
+    require_async_interrupts,
+    require_checkpointer,
+    visit,
+)
 from ._threads import in_loop_thread, in_own_thread
 from .client import AsyncLoopPauseClient, LoopPauseClient, Pause
 from .errors import LoopPauseConfigError, PauseEnded, ProofError, WaitDeadlineExceeded
@@ -168,11 +174,7 @@ def _interrupt_node(gate: _Gate, client: LoopPauseClient) -> Node:
 
 
 def _async_interrupt_node(gate: _Gate, client: AsyncLoopPauseClient) -> Node:
-    if sys.version_info < (3, 11):
-        raise LoopPauseConfigError(
-            "LangGraph's interrupt works under `ainvoke` from Python 3.11 on: use LoopPauseClient "
-            "and `invoke`, or make_polling_gate"
-        )
+    require_async_interrupts()
 
     async def send(question: Question) -> Memo:
         pause = await client.open_pause(**gate.request(question))

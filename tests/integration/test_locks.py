@@ -165,6 +165,25 @@ def _terminate_lock_holders(url: str) -> None:
     assert killed == [(True,)]
 
 
+async def test_cancelled_while_it_asks_leaves_no_lock(
+    two: tuple[ThreadLocks, ThreadLocks],
+) -> None:
+    """Whoever is cancelled at any moment of asking for the lock leaves it to others."""
+    ours, theirs = two
+
+    async def run() -> None:
+        async with ours.hold("t1", patience=1):
+            await asyncio.sleep(30)
+
+    for delay in (0.0, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005):
+        task = asyncio.create_task(run())
+        await asyncio.sleep(delay)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with theirs.hold("t1", patience=1) as held:
+            assert held
+
+
 async def test_a_cancelled_run_lets_go(two: tuple[ThreadLocks, ThreadLocks]) -> None:
     """Cancellation from outside stays a cancellation, and the lock is given back."""
     ours, theirs = two
