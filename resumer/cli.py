@@ -178,7 +178,8 @@ def migrate(
 @app.command()
 def pauses(
     state: Annotated[
-        State | None, typer.Option(help="Only those in this state, e.g. parked.")
+        State | None,
+        typer.Option(metavar="STATE", help=f"Only those in this state: {', '.join(State)}."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the latest first.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,

@@ -135,7 +135,9 @@ def test_each_command_has_readable_help(command: str) -> None:
     assert result.exit_code == 0
     text = re.sub(r"[│╭╮╰╯─]", " ", result.output)
     assert re.search(rf"Usage: \S+ {command}", text)
-    options = re.findall(r"^ +(--[a-z-]+) +(?:<[^>]*>)?(?:\[[^]]*\])? +(\S.*)$", text, re.MULTILINE)
+    options = re.findall(
+        r"^ +(--[a-z-]+) +(?:<[^>]*>|[A-Z]+)?(?:\[[^]]*\])? +(\S.*)$", text, re.MULTILINE
+    )
     assert {"--help"} <= {name for name, _ in options}
     assert all(len(about.split()) >= 3 for _, about in options)
 
@@ -223,12 +225,12 @@ def test_the_version_is_the_distributions(start: Start) -> None:
             ['the database does not answer: connection failed: connection to server at "127.0.0.1", port 1 failed: Connection refused'],
         ),
         (
-            ["dev", "--input", "{amount: 1}"],
+            ["dev", "--graph", "own.py:graph", "--input", "{amount: 1}"],
             {},
             ["the settings cannot be used:", "  - --input is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"],
         ),
         (
-            ["dev", "--input", "[]"],
+            ["dev", "--graph", "own.py:graph", "--input", "[]"],
             {},
             ["the settings cannot be used:", "  - --input must be a JSON object: the state to start with"],
         ),
@@ -238,7 +240,7 @@ def test_the_version_is_the_distributions(start: Start) -> None:
             ["the settings cannot be used:", "  - --approve and --reject need a thread: give --input as well"],
         ),
     ],
-ids=["nothing set", "several", "graph", "URL", "no database", "no JSON", "no object", "no input"],
+    ids=["nothing set", "several", "graph", "URL", "no database", "no JSON", "no object", "no input"],
 )  # fmt: skip
 @pytest.mark.usefixtures("_logging_restored")
 def test_what_cannot_work_is_said_in_one_place(
