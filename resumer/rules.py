@@ -76,10 +76,10 @@ def early(
 def patience_for(
     code: str, reason: str, *, otherwise: str, waited: float, limit: float, longest: float = 300.0
 ) -> Postponed | Parked:
-    """Look again after a quarter of the time waited so far; past `limit` seconds, park."""
+    """Look again after a tenth of the time waited so far; past `limit` seconds, park."""
     if waited > limit:
         return Parked(code, otherwise)
-    return Postponed(code, reason, retry_in=min(max(0.2, waited / 4), longest))
+    return Postponed(code, reason, retry_in=min(max(0.2, waited / 10), longest))
 
 
 def decide(
@@ -114,7 +114,7 @@ def _when_settled(
         return act
     names = ", ".join(sorted(set(seen.unsettled.values())))
     return Postponed(
-        "unsettled", f"still running beside the gate: {names}", min(max(0.2, waited / 4), 5.0)
+        "unsettled", f"still running beside the gate: {names}", min(max(0.2, waited / 10), 5.0)
     )
 
 

@@ -164,21 +164,21 @@ CASES = [
     # not written yet
     Case(
         "the thread does not exist yet",
-        Postponed("unwritten", "the thread's checkpoint is not written yet", 2.5),
+        Postponed("unwritten", "the thread's checkpoint is not written yet", 1.0),
         record(),
         [row(stored=False, ahead=True)],
         Inspection(exists=False),
     ),
     Case(
         "the interrupt is newer than every checkpoint",
-        Postponed("unwritten", "the thread's checkpoint is not written yet", 2.5),
+        Postponed("unwritten", "the thread's checkpoint is not written yet", 1.0),
         record(),
         [row(checkpoint_id=LATER, stored=False, ahead=True)],
         seen(),
     ),
     Case(
         "an answered visit in the history does not make up for the unwritten one",
-        Postponed("unwritten", "the thread's checkpoint is not written yet", 2.5),
+        Postponed("unwritten", "the thread's checkpoint is not written yet", 1.0),
         OURS,
         [row(checkpoint_id=checkpoint(500)), row(checkpoint_id=LATER, stored=False, ahead=True)],
         seen(),
@@ -309,7 +309,7 @@ def test_a_missing_thread_is_never_invoked(case: Case) -> None:
     assert isinstance(act, Postponed)
 
 
-EARLY = Postponed("early", "no thread has hibernated at this pause yet", 2.5)
+EARLY = Postponed("early", "no thread has hibernated at this pause yet", 1.0)
 NEVER_ASKED = Parked(
     "early",
     "no thread ever asked this: the agent's process died before it hibernated, "
@@ -348,10 +348,10 @@ def test_a_proof_without_a_thread_waits_for_it(changes: dict[str, Any], outcome:
 
 @pytest.mark.parametrize(
     "waited, retry_in",
-    [(0, 0.2), (0.8, 0.2), (2, 0.5), (100, 25.0), (399, 30.0), (400, 30.0), (401, None)],
+    [(0, 0.2), (2, 0.2), (5, 0.5), (100, 10.0), (399, 30.0), (400, 30.0), (401, None)],
 )
 def test_patience_grows_and_ends(waited: float, retry_in: float | None) -> None:
-    """A quarter of the time waited so far, within bounds; parked past the limit."""
+    """A tenth of the time waited so far, within bounds; parked past the limit."""
     outcome = patience_for("c", "why", otherwise="enough", waited=waited, limit=400, longest=30)
     assert outcome == (
         Parked("c", "enough") if retry_in is None else Postponed("c", "why", retry_in)
