@@ -25,10 +25,16 @@ __all__ = [
     "State",
     "Waiting",
     "time_of",
+    "utc_now",
 ]
 
 
 GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
+
+
+def utc_now() -> datetime:
+    """The clock of whatever is given no other."""
+    return datetime.now(UTC)
 
 
 def time_of(checkpoint_id: str) -> datetime | None:
@@ -140,7 +146,7 @@ class Inspection:
     `pending` maps interrupt ids to their values. `tasks` names the tasks of the last superstep by
     id, `unsettled` those of them with no result, error or interrupt, and `runnable` says whether
     the thread could go on without an answer. `resumed_by` is the pause that our last run on it
-    answered.
+    answered, `configurable` what its last run was configured with.
     """
 
     exists: bool
@@ -151,6 +157,7 @@ class Inspection:
     unsettled: Mapping[str, str] = field(default_factory=dict)
     runnable: bool = False
     resumed_by: str | None = None
+    configurable: Mapping[str, Any] = field(default_factory=dict)
     at_breakpoint: bool = False
 
     def pending_for(self, pause_id: str) -> tuple[str, ...]:

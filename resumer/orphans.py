@@ -73,11 +73,12 @@ class Orphans:
         # Our own heartbeat, too, is old after an outage: what runs here is no orphan.
         orphans = [job for job in silent if job.id not in self._running]
         for job in [*orphans, *await self._forgotten()]:
-            log.warning("orphan_handed_back", task=job.task_name, job=job.task_kwargs)
             try:
                 await self._release(job)
             except procrastinate.exceptions.ConnectorException as error:
                 log.debug("orphan_gone", error=repr(error))  # another worker was quicker
+            else:
+                log.warning("orphan_handed_back", task=job.task_name, job=job.task_kwargs)
 
     async def _release(self, job: Job) -> None:
         manager, job_id = self.queue.job_manager, job.id or 0

@@ -20,7 +20,7 @@ from looppause_sdk.proof import DENIAL_STATUSES, claimed_pause_id
 from .errors import GraphNotLoaded
 from .graphs import Graphs
 from .intake import Intake
-from .model import Raised, Waiting, time_of
+from .model import Raised, Waiting, time_of, utc_now
 from .telemetry import get_logger
 from .threads import Threads, checkpoint_id_at
 from .watchlist import Position, Watchlist
@@ -51,10 +51,6 @@ class Sweep:
     answered: int = 0
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True)
 class Reconciler:
     """What it takes to sweep. Without `looppause` nothing is asked there.
@@ -68,7 +64,7 @@ class Reconciler:
     graphs: Graphs
     looppause: AsyncLoopPauseClient | None
     interval: float
-    clock: Callable[[], datetime] = _now
+    clock: Callable[[], datetime] = utc_now
 
     async def sweep(self) -> Sweep | None:
         """Repair both ways, once; None if another process is at it.

@@ -7,7 +7,7 @@ import random
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -23,29 +23,26 @@ from .model import (
     AlreadyResumed,
     Failed,
     Found,
+    Inspection,
     Outcome,
     Parked,
     PauseRecord,
     Postponed,
     Resumed,
     State,
+    utc_now,
 )
 from .node_threads import until_nodes_end
 from .pauses import Pauses
 from .rules import CarryOn, Policy, Resume, age, asked_at, decide, early, patience_for
 from .telemetry import get_logger
-from .threads import Threads, was_refused
+from .threads import Threads, run_config, was_refused
 
 __all__ = ["Resumption", "brief"]
 
 ERROR_CHARS = 8_000
-TRANSIENT_SECONDS = 5.0
 
 log = get_logger()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Resumption:
     locks: ThreadLocks
     policy: Policy
     verify: Callable[[Any], Proof]
-    clock: Callable[[], datetime] = _now
+    clock: Callable[[], datetime] = utc_now
 
     async def run(self, pause_id: str) -> Outcome | None:
         """Bring the pause to an outcome and store it; None if there is nothing left to do.
@@ -119,7 +116,7 @@ class Resumption:
             )
         act = decide(record, rows, seen, self.clock(), self.policy)
         if isinstance(act, (Resume, CarryOn)):
-            return await self._act(record, graph, act)
+            return await self._act(record, graph, act, seen)
         return act
 
     async def _graph_for(self, record: PauseRecord, rows: list[Found]) -> Any:
@@ -140,7 +137,9 @@ class Resumption:
             longest=30.0,
         )
 
-    async def _act(self, record: PauseRecord, graph: Any, act: Resume | CarryOn) -> Outcome:
+    async def _act(
+        self, record: PauseRecord, graph: Any, act: Resume | CarryOn, seen: Inspection
+    ) -> Outcome:
         found = act.found
         stall_seconds = self.policy.stall_seconds
         if not await self.pauses.begin(record.pause_id, found, stall_seconds=stall_seconds):
@@ -154,18 +153,21 @@ class Resumption:
         )
         try:
             async with until_nodes_end():
-                await self._go_on(record, graph, act)
+                await self._go_on(record, graph, act, seen)
         except Exception as error:  # noqa: BLE001  (whatever a user's graph raises)
             return self._raised(record, error)
         return await self._confirm(graph, found)
 
-    async def _go_on(self, record: PauseRecord, graph: Any, act: Resume | CarryOn) -> None:
+    async def _go_on(
+        self, record: PauseRecord, graph: Any, act: Resume | CarryOn, seen: Inspection
+    ) -> None:
         found = act.found
+        config = run_config(found.thread_id, record.pause_id, seen.configurable)
         if isinstance(act, Resume):
             answer = self._answer(record)
-            await self.threads.resume(graph, found, answer, record.pause_id, strict=act.strict)
+            await self.threads.resume(graph, found, answer, config, strict=act.strict)
         else:
-            await self.threads.carry_on(graph, found.thread_id, record.pause_id)
+            await self.threads.carry_on(graph, config)
 
     def _answer(self, record: PauseRecord) -> Any:
         """The proof as the gate will verify it: a JSON object, or its text.

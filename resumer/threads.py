@@ -20,7 +20,7 @@ from .model import GREGORIAN, Found, Inspection, Raised
 from .sql import statement
 from .telemetry import get_logger
 
-__all__ = ["Threads", "checkpoint_id_at", "create_checkpoint_tables", "was_refused"]
+__all__ = ["Threads", "checkpoint_id_at", "create_checkpoint_tables", "run_config", "was_refused"]
 
 log = get_logger()
 
@@ -93,6 +93,7 @@ class Threads:
             # Tasks that are all done, in a step that was not closed, have to be applied yet.
             runnable=bool(idle or (snapshot.tasks and not snapshot.interrupts)),
             resumed_by=(snapshot.metadata or {}).get(MARK),
+            configurable=_configurable(snapshot.metadata or {}),
             at_breakpoint=_at_breakpoint(graph, snapshot.next),
         )
 
@@ -107,32 +108,20 @@ class Threads:
         return values
 
     async def resume(
-        self, graph: Any, found: Found, answer: Any, pause_id: str, *, strict: bool
+        self, graph: Any, found: Found, answer: Any, config: dict[str, Any], *, strict: bool
     ) -> None:
         """Answer this one interrupt and run the thread to its end or its next gate.
 
         `strict` makes LangGraph refuse, before anything is written, an interrupt that is not
         pending at the root graph.
         """
-        config = await self._run_config(graph, found.thread_id, pause_id)
         config["configurable"][_STRICT_RESUME] = strict
         command: Command[Any] = Command(resume={found.interrupt_id: answer})
         await self._attach(graph).ainvoke(command, config, durability="sync")
 
-    async def carry_on(self, graph: Any, thread_id: str, pause_id: str) -> None:
+    async def carry_on(self, graph: Any, config: dict[str, Any]) -> None:
         """Finish a run that was cut off after its gate had been answered."""
-        config = await self._run_config(graph, thread_id, pause_id)
         await self._attach(graph).ainvoke(None, config, durability="sync")
-
-    async def _run_config(self, graph: Any, thread_id: str, pause_id: str) -> dict[str, Any]:
-        """The thread's own configurable values, as its last run had them, and our mark."""
-        snapshot = await self._attach(graph).aget_state(_config(thread_id))
-        config = _config(thread_id)
-        for name, value in (snapshot.metadata or {}).items():
-            if name not in _METADATA_OF_LANGGRAPH and not name.startswith("langgraph_"):
-                config["configurable"].setdefault(name, value)
-        config["metadata"] = {MARK: pause_id}
-        return config
 
     def _attach(self, graph: Any) -> Any:
         """The graph with our saver, leaving the user's object alone.
@@ -159,6 +148,13 @@ def checkpoint_id_at(moment: datetime) -> str:
     return f"{high[:8]}-{high[8:]}-6{low}-8000-000000000000"
 
 
+def run_config(thread_id: str, pause_id: str, configurable: Mapping[str, Any]) -> dict[str, Any]:
+    """How to run the thread: as its last run was configured, marked with the pause it answers."""
+    config = _config(thread_id)
+    config["configurable"] = {**configurable, **config["configurable"]}
+    return {**config, "metadata": {MARK: pause_id}}
+
+
 def was_refused(error: BaseException) -> bool:
     """Whether the gate refused the answer, leaving the thread paused."""
     return is_invalid_resume(error)
@@ -166,6 +162,15 @@ def was_refused(error: BaseException) -> bool:
 
 def _config(thread_id: str) -> dict[str, Any]:
     return {"configurable": {"thread_id": thread_id}}
+
+
+def _configurable(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The run's own configurable values: LangGraph keeps them among a checkpoint's metadata."""
+    return {
+        name: value
+        for name, value in metadata.items()
+        if name not in _METADATA_OF_LANGGRAPH and not name.startswith("langgraph_")
+    }
 
 
 def _serializer_of(graph: Any) -> SerializerProtocol | None:

@@ -139,15 +139,7 @@ async def test_a_run_without_a_lock_for_long_is_stopped(
     """While the database is away a run goes on for a while only."""
     ours, _ = two
     ours.grace_seconds = 0.3
-    reached = asyncio.Event()
-
-    async def run() -> None:
-        async with ours.hold("t1", patience=1):
-            reached.set()
-            await asyncio.sleep(30)
-
-    task = asyncio.create_task(run())
-    await reached.wait()
+    task = await _running_under(ours)
     url, ours.url = ours.url, "postgresql://127.0.0.1:1/nothing"
     _terminate_lock_holders(database_url)
     with pytest.raises(LockLost):
@@ -155,6 +147,20 @@ async def test_a_run_without_a_lock_for_long_is_stopped(
     ours.url = url
     async with ours.hold("t1", patience=2) as held:
         assert held
+
+
+async def _running_under(locks: ThreadLocks) -> asyncio.Task[None]:
+    """A run that holds the lock until it is stopped; it has the lock when this returns."""
+    reached = asyncio.Event()
+
+    async def run() -> None:
+        async with locks.hold("t1", patience=1):
+            reached.set()
+            await asyncio.sleep(30)
+
+    task = asyncio.create_task(run())
+    await reached.wait()
+    return task
 
 
 def _terminate_lock_holders(url: str) -> None:
@@ -187,15 +193,7 @@ async def test_cancelled_while_it_asks_leaves_no_lock(
 async def test_a_cancelled_run_lets_go(two: tuple[ThreadLocks, ThreadLocks]) -> None:
     """Cancellation from outside stays a cancellation, and the lock is given back."""
     ours, theirs = two
-    reached = asyncio.Event()
-
-    async def run() -> None:
-        async with ours.hold("t1", patience=1):
-            reached.set()
-            await asyncio.sleep(30)
-
-    task = asyncio.create_task(run())
-    await reached.wait()
+    task = await _running_under(ours)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -266,15 +266,21 @@ async def test_parallel_gates_approved_at_once_both_open(rig: Rig) -> None:
     assert (state.next, len(rig.ledger.payments)) == ((), 1)
 
 
-async def test_a_running_sibling_is_not_run_twice(rig: Rig) -> None:
-    """An answer waits until the branch beside the gate is done in the agent's own process."""
-    runs: list[str] = []
+def _slow(runs: list[str], *, seconds: float, then: float | None = None) -> Any:
+    """A node that notes its runs; the first takes `seconds`, later ones `then` if that is given."""
 
     async def slow(state: State) -> dict[str, Any]:
         runs.append("slow")
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(seconds if len(runs) == 1 or then is None else then)
         return {"done": ["slow"]}
 
+    return slow
+
+
+async def test_a_running_sibling_is_not_run_twice(rig: Rig) -> None:
+    """An answer waits until the branch beside the gate is done in the agent's own process."""
+    runs: list[str] = []
+    slow = _slow(runs, seconds=1.0)
     graph = _parallel_gates(rig, slow)
     resumer = await rig.receiver({"procurement": graph}, settle_seconds=60.0)
     run = asyncio.create_task(rig.hibernate(graph, "t1", durability="sync"))
@@ -302,13 +308,7 @@ async def _with_reason(rig: Rig, pause_id: str, code: str) -> Any:
 async def test_a_dead_sibling_holds_the_answer_for_the_grace_period_only(rig: Rig) -> None:
     """A branch whose process died unfinished runs again with the resume, after the grace."""
     runs: list[str] = []
-
-    async def slow(state: State) -> dict[str, Any]:
-        runs.append("slow")
-        if len(runs) == 1:
-            await asyncio.sleep(60)
-        return {"done": ["slow"]}
-
+    slow = _slow(runs, seconds=60, then=0)
     graph = _parallel_gates(rig, slow)
     run = asyncio.create_task(rig.hibernate(graph, "t1", durability="sync"))
     pauses = await until(lambda: _asked(rig, 2))
@@ -366,12 +366,7 @@ def _gate_and_sibling_in_a_subgraph(rig: Rig, slow: Any) -> Any:
 async def test_a_sibling_running_inside_a_subgraph_is_not_run_twice(rig: Rig) -> None:
     """The subgraph's interrupt is stored before the root knows of it: the answer waits."""
     runs: list[str] = []
-
-    async def slow(state: State) -> dict[str, Any]:
-        runs.append("slow")
-        await asyncio.sleep(1.0)
-        return {"done": ["slow"]}
-
+    slow = _slow(runs, seconds=1.0)
     graph = _gate_and_sibling_in_a_subgraph(rig, slow)
     resumer = await rig.receiver({"procurement": graph}, settle_seconds=60.0)
     run = asyncio.create_task(rig.hibernate(graph, "t1", durability="sync"))
@@ -386,13 +381,7 @@ async def test_a_sibling_running_inside_a_subgraph_is_not_run_twice(rig: Rig) ->
 async def test_a_process_that_died_inside_a_subgraph_is_taken_over(rig: Rig) -> None:
     """The root never learned of the subgraph's interrupt; after the grace it resumes all the same."""
     runs: list[str] = []
-
-    async def slow(state: State) -> dict[str, Any]:
-        runs.append("slow")
-        if len(runs) == 1:
-            await asyncio.sleep(60)
-        return {"done": ["slow"]}
-
+    slow = _slow(runs, seconds=60, then=0)
     graph = _gate_and_sibling_in_a_subgraph(rig, slow)
     run = asyncio.create_task(rig.hibernate(graph, "t1", durability="sync"))
     [pause_id] = await until(lambda: _asked(rig, 1))
