@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,25 +10,32 @@ from typing import Any
 import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from looppause_sdk import AsyncLoopPauseClient
 
-from .db import SCHEMA, Connection, Pool, is_transient, open_pool
-from .errors import DatabaseNotReady, SettingsError
+from .collect import collect, refusal
+from .db import SCHEMA, Pool, open_pool
+from .errors import SettingsError
+from .flows import FlowPauses, Flows
 from .graphs import Graphs
+from .http import unavailable
 from .intake import Intake
 from .locks import ThreadLocks
 from .migrate import check_checkpoints_migrated, check_migrated
 from .pauses import Pauses
-from .receive import receive, unavailable
+from .readiness import problems, require
+from .receive import receive
 from .reconcile import Reconciler
 from .resume import Resumption
 from .rules import Policy
 from .settings import Settings
 from .telemetry import get_logger
+from .thread_runs import ThreadPauses
 from .threads import Threads
+from .tokens import Token
+from .waiting import WaitingRoom
 from .watchlist import Watchlist
 from .worker import Timing, build_queue, working
 
@@ -50,13 +57,15 @@ class _Running:
 
     pool: Pool
     intake: Intake
+    room: WaitingRoom
 
 
 class Resumer:
     """Receives signed proofs and resumes the threads that wait for them.
 
     `graphs` maps agent ids to compiled graphs, functions that return one, or
-    `module:attribute`; the agent id `*` stands for all others. Serve `app` by itself, or mount
+    `module:attribute`; the agent id `*` stands for all others. `flows` does so for CrewAI's flow
+    classes, and needs `looppause-sdk[crewai]`. Serve `app` by itself, or mount
     it and enter `lifespan` in the host's; `worker=False` leaves resuming to other processes.
     `settings` stands for all other arguments; `more` are the further fields of `Settings`.
 
@@ -67,6 +76,7 @@ class Resumer:
         self,
         graphs: Mapping[str, Any] | None = None,
         *,
+        flows: Mapping[str, Any] | None = None,
         database_url: str = "",
         checkpoint_url: str | None = None,
         signing_secrets: Sequence[str] = (),
@@ -77,6 +87,7 @@ class Resumer:
     ) -> None:
         self.settings = settings or Settings(
             graphs=dict(graphs or {}),
+            flows=dict(flows or {}),
             database_url=database_url,
             checkpoint_url=checkpoint_url or "",
             signing_secrets=tuple(signing_secrets),
@@ -84,11 +95,13 @@ class Resumer:
             **more,
         )
         self.graphs = Graphs(self.settings.graphs)
+        self.flows = Flows(self.settings.flows)
         self._with_worker = worker
         self._running: _Running | None = None
         self.app = Starlette(
             routes=[
                 Route("/webhooks/looppause", self._receive, methods=["POST"]),
+                Route("/pauses/{pause_id:path}", self._collect, methods=["GET"]),
                 Route("/healthz", self._healthz),
                 Route("/readyz", self._readyz),
             ],
@@ -123,8 +136,8 @@ class Resumer:
     async def running(self) -> AsyncIterator[Resumer]:
         """Take deliveries, and resume threads unless the worker is off.
 
-        Raises `DatabaseNotReady` if `resumer migrate` has not run, `GraphNotLoaded` if a graph
-        cannot be loaded, `PoolerRefused` behind a transaction pooler. A database that is away
+        Raises `DatabaseNotReady` if `resumer migrate` has not run, `GraphNotLoaded` if a graph or
+        flow cannot be loaded, `PoolerRefused` behind a transaction pooler. A database that is away
         for the moment is no error: deliveries are answered 503 until it is back.
         """
         if self.is_running:
@@ -137,13 +150,24 @@ class Resumer:
             if self._with_worker:
                 _require_graphs(settings)
                 await self._enter_worker(stack, pauses, intake)
-            self._running = _Running(pool, intake)
-            log.info("started", graphs=sorted(settings.graphs), worker=self._with_worker)
+            room = WaitingRoom(settings.database_url, pauses)
+            await stack.enter_async_context(room.running())
+            self._running = _Running(pool, intake, room)
+            registered = {"graphs": sorted(settings.graphs), "flows": sorted(settings.flows)}
+            log.info("started", **registered, worker=self._with_worker)
             try:
                 yield self
             finally:
                 self._running = None
                 log.info("stopping", drain_seconds=settings.drain_seconds)
+
+    def drain(self) -> None:
+        """Answer the clients that wait here, and hold no more: for just before the server stops.
+
+        A server lets open requests end before it ends the lifespan, and these may be long.
+        """
+        if self._running is not None:
+            self._running.room.dismiss()
 
     async def retry(self, pause_ids: Sequence[str]) -> list[str]:
         """Take parked or failed pauses up again, from the start of the retry policy.
@@ -163,7 +187,7 @@ class Resumer:
         async with open_pool(
             url, size=size, schema=SCHEMA, name="resumer", patience=ANSWER_SECONDS
         ) as pool:
-            await _check(pool, check_migrated)
+            await require(pool, check_migrated)
             yield pool
 
     async def _enter_worker(self, stack: AsyncExitStack, pauses: Pauses, intake: Intake) -> None:
@@ -172,22 +196,25 @@ class Resumer:
         checkpoints = await stack.enter_async_context(
             open_pool(url, size=settings.concurrency + 2, name="checkpoints")
         )
-        await _check(checkpoints, check_checkpoints_migrated)
+        await require(checkpoints, check_checkpoints_migrated)
         graphs = await self.graphs.load_all()
+        await self.flows.load_all()
         threads = Threads.of(checkpoints, graphs, settings.serializer)
+        flows = FlowPauses(checkpoints, self.flows, url)
+        watchlist = Watchlist(pauses.pool)
         resumption = Resumption(
             pauses=pauses,
-            threads=threads,
-            graphs=self.graphs,
+            kinds=[ThreadPauses(threads, self.graphs, watchlist), flows],
             locks=await stack.enter_async_context(ThreadLocks(url).running()),
             policy=_policy(settings),
             verify=intake.verify,
         )
         reconciler = Reconciler(
-            watchlist=Watchlist(pauses.pool),
+            watchlist=watchlist,
             intake=intake,
             threads=threads,
             graphs=self.graphs,
+            flows=flows,
             looppause=await stack.enter_async_context(_looppause(settings)),
             interval=settings.reconcile_seconds,
         )
@@ -207,27 +234,24 @@ class Resumer:
             return unavailable(NOT_STARTED)
         return await receive(request, self._running.intake, max_bytes=self.settings.max_body_bytes)
 
+    async def _collect(self, request: Request) -> Response:
+        if refused := refusal(request, [*map(Token.of, self.settings.read_tokens)]):
+            return refused
+        if self._running is None:
+            log.error("not_started", advice=NOT_STARTED)
+            return unavailable(NOT_STARTED)
+        return await collect(request, self._running.room)
+
     async def _healthz(self, _request: Request) -> JSONResponse:
         return JSONResponse({"status": "ok"})
 
     async def _readyz(self, _request: Request) -> JSONResponse:
         if self._running is None:
             return unavailable(NOT_STARTED)
-        problems = await _problems(self._running.pool, self.settings.stall_seconds)
-        if problems:
-            return unavailable("; ".join(problems))
+        found = await problems(self._running.pool, self.settings.stall_seconds)
+        if found:
+            return unavailable("; ".join(found))
         return JSONResponse({"status": "ready"})
-
-
-async def _check(pool: Pool, check: Callable[[Connection], Awaitable[None]]) -> None:
-    """Refuse a database that is not set up; one that is away for the moment is waited for."""
-    try:
-        async with pool.connection() as connection:
-            await check(connection)
-    except Exception as error:
-        if isinstance(error, DatabaseNotReady) or not is_transient(error):
-            raise
-        log.error("database_away", error=str(error))
 
 
 def _policy(settings: Settings) -> Policy:
@@ -262,31 +286,12 @@ async def _looppause(settings: Settings) -> AsyncIterator[AsyncLoopPauseClient |
 
 
 def _require_graphs(settings: Settings) -> None:
-    if not settings.graphs:
+    if not settings.graphs and not settings.flows:
         raise SettingsError(
             [
                 (
                     "no graph to resume: set RESUMER_GRAPHS to name=module:attribute, where name "
-                    "is the agent_id of its gates, or * for every agent"
+                    "is the agent_id of its gates, or * for every agent; RESUMER_FLOWS for flows"
                 )
             ]
         )
-
-
-async def _problems(pool: Pool, stall_seconds: float) -> list[str]:
-    try:
-        async with pool.connection(timeout=2.0) as connection:
-            await check_migrated(connection)
-            cursor = await connection.execute(
-                "select exists (select from procrastinate_workers where last_heartbeat"
-                " > now() - make_interval(secs => %s)) as seen",
-                (stall_seconds,),
-            )
-            row = await cursor.fetchone()
-    except DatabaseNotReady as error:
-        return [str(error)]
-    except Exception as error:
-        if is_transient(error):
-            return ["the database does not answer"]
-        raise
-    return [] if row and row["seen"] else ["no worker is running: start `resumer worker`"]

@@ -15,6 +15,7 @@ from psycopg_pool import PoolTimeout
 from looppause_sdk.errors import LoopPauseError
 
 from .app import Resumer
+from .commands import add_commands
 from .db import SCHEMA, Pool, open_pool
 from .emulator import Emulator, PauseFileError, open_emulator
 from .errors import DatabaseNotReady, ResumerError
@@ -59,6 +60,13 @@ GraphNames = Annotated[
     typer.Option(
         "--graph",
         help="name=module:attribute of a graph to resume, once for each; else RESUMER_GRAPHS.",
+    ),
+]
+FlowNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--flow",
+        help="name=module:attribute of a CrewAI flow class, once for each; else RESUMER_FLOWS.",
     ),
 ]
 
@@ -144,21 +152,22 @@ def serve(
     port: Port = 8000,
     database_url: Database = None,
     graph: GraphNames = None,
+    flow: FlowNames = None,
 ) -> None:
     """Receive proofs and resume threads, in one process."""
-    _run(_serve(_settings(database_url, graph), host, port, worker=True))
+    _run(_serve(_settings(database_url, graph, flow), host, port, worker=True))
 
 
 @app.command()
 def web(host: Host = "127.0.0.1", port: Port = 8000, database_url: Database = None) -> None:
     """Receive proofs only; `resumer worker` resumes the threads."""
-    _run(_serve(_settings(database_url, None), host, port, worker=False))
+    _run(_serve(_settings(database_url), host, port, worker=False))
 
 
 @app.command()
-def worker(database_url: Database = None, graph: GraphNames = None) -> None:
+def worker(database_url: Database = None, graph: GraphNames = None, flow: FlowNames = None) -> None:
     """Resume threads only; `resumer web` receives the proofs."""
-    _run(_work(_settings(database_url, graph)))
+    _run(_work(_settings(database_url, graph, flow)))
 
 
 @app.command()
@@ -236,15 +245,21 @@ def emulator(
         )
 
 
+add_commands(app)
+
+
 def _scheme(text: str) -> Any:
     if text not in ("hmac", "ed25519"):
         raise typer.BadParameter("--scheme must be hmac or ed25519")
     return text
 
 
-def _settings(database_url: str | None, graph: list[str] | None) -> Settings:
+def _settings(
+    database_url: str | None, graph: list[str] | None = None, flow: list[str] | None = None
+) -> Settings:
     graphs = Settings.graphs_from(",".join(graph)) if graph else None
-    return Settings.from_env(database_url=database_url, graphs=graphs)
+    flows = Settings.graphs_from(",".join(flow), "--flow") if flow else None
+    return Settings.from_env(database_url=database_url, graphs=graphs, flows=flows)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
@@ -284,6 +299,7 @@ async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> N
         ):
             get_logger().info("listening", webhook=f"{address}/webhooks/looppause")
             await stop.wait()
+            resumer.drain()
             end_by_force(2 * settings.drain_seconds + SPARE_SECONDS)
 
 

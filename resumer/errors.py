@@ -4,8 +4,9 @@ ResumerError
 ├── SettingsError      settings are missing or wrong: mend and restart
 ├── DatabaseNotReady   the database is away, or `resumer migrate` has not run: 503, try later
 ├── PoolerRefused      a transaction pooler stands before the database: connect directly
-├── GraphNotLoaded     a registered graph cannot be loaded: mend the code or the setting
+├── GraphNotLoaded     a registered graph or flow cannot be loaded: mend the code or the setting
 ├── ServerNotStarted   the address cannot be had: choose another
+├── TooManyWaiting     no more clients can wait in this process: 503, ask again later
 └── LockLost           the lock's connection died: stop what runs under it, try again
 """
 
@@ -22,6 +23,7 @@ __all__ = [
     "ResumerError",
     "ServerNotStarted",
     "SettingsError",
+    "TooManyWaiting",
 ]
 
 
@@ -46,7 +48,7 @@ class PoolerRefused(ResumerError):
 
 
 class GraphNotLoaded(ResumerError):
-    """A registered graph cannot be loaded; the message names it and says why."""
+    """A registered graph or flow cannot be loaded; the message names it and says why."""
 
 
 class GraphRaised(ResumerError):
@@ -55,6 +57,10 @@ class GraphRaised(ResumerError):
 
 class ServerNotStarted(ResumerError):
     """The address to serve on cannot be had."""
+
+
+class TooManyWaiting(ResumerError):
+    """No more clients can wait for answers in this process."""
 
 
 class LockLost(ResumerError):

@@ -15,7 +15,7 @@ from typing import Any
 
 from .errors import GraphNotLoaded
 
-__all__ = ["ANY_AGENT", "Graphs"]
+__all__ = ["ANY_AGENT", "Graphs", "attribute_of"]
 
 ANY_AGENT = "*"
 
@@ -50,38 +50,44 @@ class Graphs:
         if name not in self._loaded:
             async with self._loading:
                 if name not in self._loaded:
-                    self._loaded[name] = await _build(name, self.registered[name])
+                    self._loaded[name] = await self.build(name, self.registered[name])
+        return self._loaded[name]
+
+    async def reload(self, name: str) -> Any:
+        """Load the graph again; if that raises `GraphNotLoaded`, the one from before is kept."""
+        self._loaded[name] = await self.build(name, self.registered[name])
         return self._loaded[name]
 
     async def load_all(self) -> list[Any]:
         """Every graph, so that a mistake shows at the start. Raises `GraphNotLoaded`."""
         return [await self.load(name) for name in self.registered]
 
-
-async def _build(name: str, spec: Any) -> Any:
-    try:
-        graph = _attribute(spec) if isinstance(spec, str) else spec
-        if not _is_graph(graph) and callable(graph):
-            graph = graph()
-        if inspect.isawaitable(graph):
-            graph = await graph
-        if hasattr(graph, "compile") and not _is_graph(graph):
-            graph = graph.compile()
-    except (Exception, SystemExit) as error:  # a script without a main guard ends itself
-        raise GraphNotLoaded(f"graph {name!r}: {type(error).__name__}: {error}") from error
-    if not _is_graph(graph):
-        raise GraphNotLoaded(
-            f"graph {name!r} is a {type(graph).__name__}; register a compiled LangGraph graph, "
-            "a function that returns one, or 'module:attribute'"
-        )
-    return graph
+    async def build(self, name: str, spec: Any) -> Any:
+        """The compiled graph that was registered as `spec`. Raises `GraphNotLoaded`."""
+        try:
+            graph = attribute_of(spec) if isinstance(spec, str) else spec
+            if not _is_graph(graph) and callable(graph):
+                graph = graph()
+            if inspect.isawaitable(graph):
+                graph = await graph
+            if hasattr(graph, "compile") and not _is_graph(graph):
+                graph = graph.compile()
+        except (Exception, SystemExit) as error:  # a script without a main guard ends itself
+            raise GraphNotLoaded(f"graph {name!r}: {type(error).__name__}: {error}") from error
+        if not _is_graph(graph):
+            raise GraphNotLoaded(
+                f"graph {name!r} is a {type(graph).__name__}; register a compiled LangGraph "
+                "graph, a function that returns one, or 'module:attribute'"
+            )
+        return graph
 
 
 def _is_graph(candidate: Any) -> bool:
     return all(hasattr(candidate, name) for name in ("ainvoke", "aget_state", "checkpointer"))
 
 
-def _attribute(path: str) -> Any:
+def attribute_of(path: str) -> Any:
+    """What `module:attribute` or `path.py:attribute` names. Raises whatever importing raises."""
     location, _, attribute = path.rpartition(":")
     if not location or not attribute:
         raise ValueError(f"{path!r} is not module:attribute")

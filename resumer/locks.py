@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import LiteralString
 
 import psycopg
+
+from looppause_sdk.flow_tables import lock_key
 
 from .db import Connection, connect
 from .errors import DatabaseNotReady, LockLost, PoolerRefused
@@ -20,7 +21,6 @@ __all__ = ["ThreadLocks"]
 PROBES = 5
 LONGEST_LINE = 3
 REFUSED_SECONDS = 1.5
-NAMESPACE = 0x4C50  # "LP": keeps our keys apart from other users of advisory locks
 
 log = get_logger()
 
@@ -221,7 +221,7 @@ _UNLOCK: LiteralString = "select pg_advisory_unlock(%s, %s) as yes"
 
 
 async def _answer(connection: Connection, statement: LiteralString, thread_id: str) -> bool:
-    cursor = await connection.execute(statement, _key(thread_id))
+    cursor = await connection.execute(statement, lock_key(thread_id))
     row = await cursor.fetchone()
     return bool(row and row["yes"])
 
@@ -246,8 +246,3 @@ async def _server_pid(connection: Connection) -> int:
     cursor = await connection.execute("select pg_backend_pid() as pid")
     row = await cursor.fetchone()
     return int(row["pid"]) if row else 0
-
-
-def _key(thread_id: str) -> tuple[int, int]:
-    digest = hashlib.sha256(thread_id.encode("utf-8", "surrogatepass")).digest()
-    return NAMESPACE, int.from_bytes(digest[:4], "big", signed=True)

@@ -10,6 +10,8 @@ from typing import LiteralString
 from procrastinate.schema import SchemaManager
 from psycopg import errors, sql
 
+from looppause_sdk import flow_tables
+
 from .db import SCHEMA, Connection, connect
 from .errors import DatabaseNotReady
 from .sql import migrations, statement
@@ -25,7 +27,7 @@ log = get_logger()
 
 
 async def migrate(database_url: str, checkpoint_url: str) -> None:
-    """Create or upgrade our schema, Procrastinate's, the checkpointer's and the locate index.
+    """Create or upgrade our schema, Procrastinate's, the checkpointer's, the flows' and indexes.
 
     Raises `DatabaseNotReady` if a database does not answer, or does not let us.
     """
@@ -53,6 +55,8 @@ async def _migrate_checkpoints(url: str) -> None:
     async with _alone(url) as connection:
         await create_checkpoint_tables(connection)
         await connection.execute(statement("pause_index"))
+        async with connection.transaction():
+            await connection.execute(flow_tables.statement("create_tables"))
         for index in INDEXES:
             await _build_index(connection, f"resumer_{index}_idx", statement(f"{index}_index"))
 
@@ -76,7 +80,8 @@ async def check_migrated(connection: Connection) -> None:
 async def check_checkpoints_migrated(connection: Connection) -> None:
     """Raise `DatabaseNotReady` unless the checkpointer's database has what locating needs."""
     cursor = await connection.execute(
-        "select to_regclass('resumer_pause_index') is not null as migrated"
+        "select to_regclass('resumer_pause_index') is not null"
+        " and to_regclass('looppause_flows.pauses') is not null as migrated"
     )
     row = await cursor.fetchone()
     if not row or not row["migrated"]:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 __all__ = [
-    "GREGORIAN",
     "AlreadyResumed",
     "Failed",
     "Found",
@@ -18,12 +17,15 @@ __all__ = [
     "Outcome",
     "Parked",
     "PauseRecord",
+    "Place",
     "Postponed",
     "Raised",
     "Receipt",
     "Resumed",
+    "Standing",
     "State",
     "Waiting",
+    "checkpoint_id_at",
     "time_of",
     "utc_now",
 ]
@@ -47,6 +49,13 @@ def time_of(checkpoint_id: str) -> datetime | None:
     return GREGORIAN + timedelta(microseconds=ticks // 10)
 
 
+def checkpoint_id_at(moment: datetime) -> str:
+    """The smallest checkpoint id LangGraph could have given at `moment` (UUID, version 6)."""
+    ticks = int((moment - GREGORIAN).total_seconds() * 1e7)
+    high, low = f"{ticks >> 12:012x}", f"{ticks & 0xFFF:03x}"
+    return f"{high[:8]}-{high[8:]}-6{low}-8000-000000000000"
+
+
 class State(StrEnum):
     """Where a pause stands; `answered` to `failed` still have work to do."""
 
@@ -67,8 +76,19 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """Where a pause stands, and its answer if there is one. `unknown` has no record."""
+
+    state: str
+    body: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
 class PauseRecord:
-    """An answered pause as it stands in the database. Times are UTC."""
+    """An answered pause as it stands in the database. Times are UTC.
+
+    `collected_at` is when a client that waited for the answer first took it.
+    """
 
     pause_id: str
     state: State
@@ -79,6 +99,8 @@ class PauseRecord:
     started_at: datetime | None = None
     thread_id: str | None = None
     interrupt_id: str | None = None
+    reason_code: str | None = None
+    collected_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -104,12 +126,34 @@ class Waiting:
     expires_at: datetime | None
 
 
+class Place(Protocol):
+    """Where a pause hibernates: an interrupt of a thread, or a method of a flow."""
+
+    @property
+    def thread_id(self) -> str:
+        """The thread, or the flow."""
+
+    @property
+    def interrupt_id(self) -> str:
+        """The interrupt, or the method that asked."""
+
+    @property
+    def agent_id(self) -> str | None:
+        """The agent that asked, if it said so."""
+
+    @property
+    def asked_at(self) -> datetime | None:
+        """When it hibernated, where that is known."""
+
+
 @dataclass(frozen=True)
 class Found:
     """One row of the checkpointer that holds the interrupt of a pause.
 
     `stored` says whether its checkpoint row exists, `ahead` whether it is newer than every
-    checkpoint of its namespace: the agent's process may yet write it.
+    checkpoint of its namespace: the agent's process may yet write it. `open` says that nothing has
+    answered it there: it is the namespace's last checkpoint, and its task has written nothing
+    but signs of waiting. `error` is what the task raised last, if it did.
     """
 
     thread_id: str
@@ -120,6 +164,8 @@ class Found:
     value: Mapping[str, Any]
     stored: bool
     ahead: bool
+    open: bool = False
+    error: str | None = None
 
     @property
     def root_task(self) -> tuple[str, str | None]:
@@ -144,9 +190,10 @@ class Inspection:
     """What the checkpointer says of a thread, seen through its graph, under the lock.
 
     `pending` maps interrupt ids to their values. `tasks` names the tasks of the last superstep by
-    id, `unsettled` those of them with no result, error or interrupt, and `runnable` says whether
-    the thread could go on without an answer. `resumed_by` is the pause that our last run on it
-    answered, `configurable` what its last run was configured with.
+    id, `unfinished` those of them with no result, `unsettled` those of these with no error or
+    interrupt either, and `runnable` says whether the thread could go on without an answer.
+    `resumed_by` is the pause that our last run on it answered, `configurable` what its last run
+    was configured with.
     """
 
     exists: bool
@@ -154,6 +201,7 @@ class Inspection:
     created_at: datetime | None = None
     pending: Mapping[str, Any] = field(default_factory=dict)
     tasks: Mapping[str, str] = field(default_factory=dict)
+    unfinished: Mapping[str, str] = field(default_factory=dict)
     unsettled: Mapping[str, str] = field(default_factory=dict)
     runnable: bool = False
     resumed_by: str | None = None

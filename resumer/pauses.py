@@ -15,13 +15,14 @@ from .db import Pool
 from .model import (
     AlreadyResumed,
     Failed,
-    Found,
     Outcome,
     Parked,
     PauseRecord,
+    Place,
     Postponed,
     Receipt,
     Resumed,
+    Standing,
     State,
 )
 from .sql import statement
@@ -80,12 +81,34 @@ class Pauses:
         """The record of an answered pause, or None."""
         row = await self._one(
             "select pause_id, state, body, decision, received_at, attempts, started_at,"
-            " thread_id, interrupt_id from pauses where pause_id = %s and body is not null",
+            " thread_id, interrupt_id, reason_code, collected_at from pauses"
+            " where pause_id = %s and body is not null",
             (pause_id,),
         )
         return PauseRecord(**{**row, "state": State(row["state"])}) if row else None
 
-    async def begin(self, pause_id: str, found: Found, *, stall_seconds: float) -> bool:
+    async def standing(
+        self, pause_ids: Sequence[str], *, only_answered: bool = False
+    ) -> dict[str, Standing]:
+        """Where these pauses stand; those without a record are left out."""
+        async with self.pool.connection() as connection:
+            cursor = await connection.execute(
+                "select pause_id, state, body from pauses where pause_id = any(%(pause_ids)s)"
+                " and (body is not null or not %(only_answered)s)",
+                {"pause_ids": list(pause_ids), "only_answered": only_answered},
+            )
+            rows = await cursor.fetchall()
+        return {row["pause_id"]: Standing(row["state"], row["body"]) for row in rows}
+
+    async def note_collected(self, pause_id: str) -> None:
+        """Note that a client that waited for the answer has taken it."""
+        await self._one(
+            "update pauses set collected_at = now() where pause_id = %s"
+            " and body is not null and collected_at is null returning pause_id",
+            (pause_id,),
+        )
+
+    async def begin(self, pause_id: str, found: Place, *, stall_seconds: float) -> bool:
         """Note that a resume of this interrupt is about to start.
 
         False if the pause is finished, or a live worker is resuming another pause of the thread:
@@ -104,7 +127,7 @@ class Pauses:
         )
         return row is not None
 
-    async def finish(self, pause_id: str, outcome: Outcome, found: Found | None) -> None:
+    async def finish(self, pause_id: str, outcome: Outcome, found: Place | None) -> None:
         """Store how it ended, or why it has to wait."""
         columns = {**_location(found), **_columns(outcome)}
         assignments = ", ".join(f"{name} = %({name})s" for name in columns)  # names of ours
@@ -168,7 +191,7 @@ def _ended(outcome: str) -> dict[str, Any]:
     return {"state": "resumed", "outcome": outcome, **nothing}
 
 
-def _location(found: Found | None) -> dict[str, Any]:
+def _location(found: Place | None) -> dict[str, Any]:
     if found is None:
         return {}
     return {

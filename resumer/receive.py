@@ -12,11 +12,11 @@ from starlette.responses import JSONResponse
 from looppause_sdk.errors import ProofInvalid, ProofMalformed
 
 from .errors import DatabaseNotReady
+from .http import error_response, unavailable
 from .intake import Intake
 
-__all__ = ["receive", "unavailable"]
+__all__ = ["receive"]
 
-RETRY_AFTER_SECONDS = 5
 SLOW_SECONDS = 20.0
 
 _DIGITS = re.compile("[0-9]+")
@@ -43,11 +43,11 @@ async def receive(
         return _refusal(refused)
     except ProofMalformed as error:
         intake.complaints.warning("delivery_malformed", reason=str(error))
-        return _error(400, f"no usable proof: {error}")
+        return error_response(400, f"no usable proof: {error}")
     except ProofInvalid:
         client = request.client.host if request.client else None
         intake.complaints.warning("delivery_not_genuine", client=client)
-        return _error(401, "not genuine")
+        return error_response(401, "not genuine")
     except DatabaseNotReady as error:
         intake.complaints.warning("delivery_not_recorded", reason=str(error))
         return unavailable("not recorded; deliver it again later")
@@ -55,13 +55,6 @@ async def receive(
         {"status": receipt.result, "pause_id": receipt.pause_id},
         status_code=_STATUS[receipt.result],
     )
-
-
-def unavailable(reason: str) -> JSONResponse:
-    """503: nothing was taken, try again."""
-    response = _error(503, reason)
-    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return response
 
 
 def _require_json(request: Request) -> None:
@@ -95,11 +88,7 @@ async def _read_capped(request: Request, max_bytes: int) -> bytes:
 
 
 def _refusal(refused: Refused) -> JSONResponse:
-    response = _error(refused.status, refused.error)
+    response = error_response(refused.status, refused.error)
     # What was not read may go on coming: closing is what stops a sender that has not finished.
     response.headers["Connection"] = "close"
     return response
-
-
-def _error(status: int, reason: str) -> JSONResponse:
-    return JSONResponse({"error": reason}, status_code=status)

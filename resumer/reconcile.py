@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from looppause_sdk import AsyncLoopPauseClient
@@ -18,12 +18,13 @@ from looppause_sdk.errors import (
 from looppause_sdk.proof import DENIAL_STATUSES, claimed_pause_id
 
 from .errors import GraphNotLoaded
+from .flows import FlowPauses
 from .graphs import Graphs
 from .intake import Intake
-from .model import Raised, Waiting, time_of, utc_now
+from .model import Raised, Waiting, checkpoint_id_at, utc_now
 from .telemetry import get_logger
-from .threads import Threads, checkpoint_id_at
-from .watchlist import Position, Watchlist
+from .threads import Threads
+from .watchlist import Position, Watchlist, waiting_of
 
 __all__ = ["Reconciler", "Sweep", "next_check"]
 
@@ -65,6 +66,7 @@ class Reconciler:
     looppause: AsyncLoopPauseClient | None
     interval: float
     clock: Callable[[], datetime] = utc_now
+    flows: FlowPauses | None = None
 
     async def sweep(self) -> Sweep | None:
         """Repair both ways, once; None if another process is at it.
@@ -77,9 +79,11 @@ class Reconciler:
     async def _sweep(self) -> Sweep:
         requeued = await self.watchlist.requeue_lost(older_than=LOST_AFTER, limit=BATCH)
         reopened = await self._reopen_healed()
-        waiting = await self._read_interrupts()
+        waiting, collected = await self._read_interrupts()
+        more_waiting, more_collected = await self._read_flows()
+        waiting, collected = waiting + more_waiting, collected + more_collected
         asked, answered = await self._ask()
-        done = Sweep(len(requeued), len(reopened), waiting, asked, answered)
+        done = Sweep(len(requeued), len(reopened) + collected, waiting, asked, answered)
         repaired = done.requeued or done.reopened or done.answered
         (log.info if repaired else log.debug)("reconciled", **vars(done))
         return done
@@ -87,7 +91,9 @@ class Reconciler:
     async def _reopen_healed(self) -> list[str]:
         now, healed = self.clock(), []
         for pause_id, code in await self.watchlist.parked(now, limit=BATCH):
-            if await self._has_healed(pause_id, code):
+            if await self._has_healed(pause_id, code) or (
+                self.flows is not None and await self.flows.has_healed(pause_id, code)
+            ):
                 healed.append(pause_id)
             else:
                 await self.watchlist.check_later(pause_id, now + LONGEST_CHECK)
@@ -106,22 +112,46 @@ class Reconciler:
             return False
         return True
 
-    async def _read_interrupts(self) -> int:
-        """Put new unanswered interrupts on the watch list; return how many were pending."""
-        position, pending = await self._start(), 0
+    async def _read_interrupts(self) -> tuple[int, int]:
+        """Put new unanswered interrupts on the watch list, and take up what was collected early.
+
+        Returns how many were pending, and how many were taken up.
+        """
+        position, pending, collected = await self._start(), 0, 0
         for _ in range(PAGES_PER_SWEEP):
             last = Raised(position.seen_until, "￿", "", pending=False, interrupts=())
             page = await self.threads.raised_after(last, limit=PAGE)
-            waiting = [pause for raised in page for pause in _waiting(raised)]
-            if waiting:
-                await self.watchlist.note(waiting, first_check=min(60.0, self.interval))
+            waiting = [pause for raised in page for pause in waiting_of(raised)]
+            collected += await self._note(waiting)
             pending += len(waiting)
             if page:
                 position = Position(page[-1].checkpoint_id, position.full_at)
             if len(page) < PAGE:
                 break
         await self.watchlist.move_on(position)
-        return pending
+        return pending, collected
+
+    async def _read_flows(self) -> tuple[int, int]:
+        """As `_read_interrupts`, for flows that the sweep was not told of."""
+        if self.flows is None:
+            return 0, 0
+        pending, collected = 0, 0
+        for _ in range(PAGES_PER_SWEEP):
+            waiting = await self.flows.unnoted(limit=PAGE)
+            collected += await self._note(waiting)
+            await self.flows.noted(waiting)
+            pending += len(waiting)
+            if len(waiting) < PAGE:
+                break
+        return pending, collected
+
+    async def _note(self, waiting: Sequence[Waiting]) -> int:
+        """Put them on the watch list; return how many of them were collected early."""
+        if not waiting:
+            return 0
+        await self.watchlist.note(waiting, first_check=min(60.0, self.interval))
+        pause_ids = [pause.pause_id for pause in waiting]
+        return len(await self.watchlist.reopen_collected(pause_ids))
 
     async def _start(self) -> Position:
         """Where to read from: a little before the end, for clocks and writes that come late."""
@@ -190,30 +220,3 @@ def next_check(now: datetime, expires_at: datetime | None, interval: float) -> d
         return now + LONGEST_CHECK
     left = abs(expires_at - now) / 10
     return now + min(max(left, timedelta(seconds=interval)), LONGEST_CHECK)
-
-
-def _waiting(raised: Raised) -> list[Waiting]:
-    return [
-        Waiting(
-            pause_id=value["pause_id"],
-            thread_id=raised.thread_id,
-            interrupt_id=interrupt_id,
-            agent_id=_text(value.get("agent_id")),
-            asked_at=time_of(raised.checkpoint_id),
-            expires_at=_time(value.get("expires_at")),
-        )
-        for interrupt_id, value in raised.interrupts
-        if _text(value.get("pause_id"))
-    ]
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value and "\0" not in value else None
-
-
-def _time(value: Any) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

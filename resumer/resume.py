@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,16 +16,15 @@ from looppause_sdk.proof import Proof
 
 from .db import is_transient
 from .errors import GraphNotLoaded
-from .graphs import Graphs
+from .hibernation import Fault, Hibernating, Run, brief
 from .locks import ThreadLocks
 from .model import (
     AlreadyResumed,
     Failed,
-    Found,
-    Inspection,
     Outcome,
     Parked,
     PauseRecord,
+    Place,
     Postponed,
     Resumed,
     State,
@@ -34,24 +32,23 @@ from .model import (
 )
 from .node_threads import until_nodes_end
 from .pauses import Pauses
-from .rules import CarryOn, Policy, Resume, age, asked_at, decide, early, patience_for
+from .rules import Policy, age, asked_at, early, patience_for
 from .telemetry import get_logger
-from .threads import Threads, run_config, was_refused
 
 __all__ = ["Resumption", "brief"]
-
-ERROR_CHARS = 8_000
 
 log = get_logger()
 
 
 @dataclass(frozen=True)
 class Resumption:
-    """What it takes to resume: the records, the threads, the graphs, the locks, the policy."""
+    """What it takes to resume: the records, what hibernates, the locks, the policy.
+
+    A pause is looked for in one kind after another.
+    """
 
     pauses: Pauses
-    threads: Threads
-    graphs: Graphs
+    kinds: Sequence[Hibernating]
     locks: ThreadLocks
     policy: Policy
     verify: Callable[[Any], Proof]
@@ -66,108 +63,72 @@ class Resumption:
         record = await self.pauses.load(pause_id)
         if record is None or record.state in (State.RESUMED, State.PARKED):
             return None
-        rows = await self._locate(record)
-        if isinstance(rows, Parked):
-            return await self._store(record, rows, None)
-        if not rows:
-            return await self._store(record, early(record, self.clock(), self.policy), None)
-        if len({row.thread_id for row in rows}) > 1:
+        for kind in self.kinds:
+            places = await kind.locate(pause_id)
+            if isinstance(places, Parked):
+                return await self._store(record, places, None)
+            if places:
+                return await self._located(kind, record, places)
+        return await self._store(record, early(record, self.clock(), self.policy), None)
+
+    async def _located(
+        self, kind: Hibernating, record: PauseRecord, places: Sequence[Place]
+    ) -> Outcome | None:
+        place = places[0]
+        if len({other.thread_id for other in places}) > 1:
             return await self._store(record, _SHARED_PAUSE, None)
-        return await self._locked(record, rows)
-
-    async def _locate(self, record: PauseRecord) -> list[Found] | Parked:
-        try:
-            return await self.threads.locate(record.pause_id)
-        except Exception as error:
-            if is_transient(error):
-                raise
-            return Parked(
-                "undecodable",
-                f"the interrupt cannot be decoded ({brief(error)}): register the graph with a "
-                "checkpointer that has the agent's serializer, then retry",
-            )
-
-    async def _locked(self, record: PauseRecord, rows: list[Found]) -> Outcome | None:
-        thread_id = rows[0].thread_id
-        async with self.locks.hold(thread_id, patience=self.policy.lock_seconds) as held:
+        lock, patience = kind.lock_of(place), self.policy.lock_seconds
+        async with self.locks.hold(lock, patience=patience) as held:
             if not held:
-                return await self._store(record, _BUSY, rows[0])
+                return await self._store(record, _BUSY, place)
             # Whoever held the lock before may have done the work.
             fresh = await self.pauses.load(record.pause_id)
             if fresh is None or fresh.state in (State.RESUMED, State.PARKED):
                 return None
-            outcome = await self._decide_and_act(fresh, rows)
-            return await self._store(fresh, outcome, rows[0])
+            outcome = await self._decide_and_act(kind, fresh, places)
+            return await self._store(fresh, outcome, place)
 
-    async def _decide_and_act(self, record: PauseRecord, rows: list[Found]) -> Outcome:
-        graph = await self._graph_for(record, rows)
-        if isinstance(graph, (Parked, Postponed)):
-            return graph
+    async def _decide_and_act(
+        self, kind: Hibernating, record: PauseRecord, places: Sequence[Place]
+    ) -> Outcome:
         try:
-            seen = await self.threads.inspect(graph, rows[0].thread_id)
-        except Exception as error:
-            if is_transient(error):
-                raise
-            return Parked(
-                "unloadable",
-                f"the thread's state cannot be loaded ({brief(error)}): deploy a version of the "
-                "graph that can, then retry",
-                _trace(error),
-            )
-        act = decide(record, rows, seen, self.clock(), self.policy)
-        if isinstance(act, (Resume, CarryOn)):
-            return await self._act(record, graph, act, seen)
-        return act
-
-    async def _graph_for(self, record: PauseRecord, rows: list[Found]) -> Any:
-        agent_id = rows[0].agent_id
-        name = self.graphs.name_for(agent_id)
-        try:
-            if name is not None:
-                return await self.graphs.load(name)
-            reason = f"no graph is registered for agent {agent_id!r}"
+            loaded = await kind.load(places[0].agent_id)
         except GraphNotLoaded as error:
-            reason = str(error)
+            return self._not_loaded(kind, record, places, str(error))
+        act = await kind.decide(record, places, loaded, self.clock(), self.policy)
+        return act if isinstance(act, Outcome) else await self._act(kind, record, act)
+
+    def _not_loaded(
+        self, kind: Hibernating, record: PauseRecord, places: Sequence[Place], reason: str
+    ) -> Postponed | Parked:
         return patience_for(
             "no_graph",
             reason,
-            otherwise=f"{reason}: add it to RESUMER_GRAPHS or mend it, then retry this pause",
-            waited=age(asked_at(record, rows), self.clock()),
+            otherwise=f"{reason}: add it to {kind.setting} or mend it, then retry this pause",
+            waited=age(asked_at(record, places), self.clock()),
             limit=self.policy.deploy_seconds,
             longest=30.0,
         )
 
-    async def _act(
-        self, record: PauseRecord, graph: Any, act: Resume | CarryOn, seen: Inspection
-    ) -> Outcome:
-        found = act.found
+    async def _act(self, kind: Hibernating, record: PauseRecord, run: Run) -> Outcome:
+        place = run.place
         stall_seconds = self.policy.stall_seconds
-        if not await self.pauses.begin(record.pause_id, found, stall_seconds=stall_seconds):
+        if not await self.pauses.begin(record.pause_id, place, stall_seconds=stall_seconds):
             return _BUSY
         log.info(
-            "resuming" if isinstance(act, Resume) else "continuing",
+            run.verb,
             pause_id=record.pause_id,
-            thread_id=found.thread_id,
-            agent_id=found.agent_id,
+            thread_id=place.thread_id,
+            agent_id=place.agent_id,
             attempt=record.attempts + 1,
         )
         try:
             async with until_nodes_end():
-                await self._go_on(record, graph, act, seen)
+                await run.go_on(self._answer(record))
         except Exception as error:  # noqa: BLE001  (whatever a user's graph raises)
-            return self._raised(record, error)
-        return await self._confirm(graph, found)
-
-    async def _go_on(
-        self, record: PauseRecord, graph: Any, act: Resume | CarryOn, seen: Inspection
-    ) -> None:
-        found = act.found
-        config = run_config(found.thread_id, record.pause_id, seen.configurable)
-        if isinstance(act, Resume):
-            answer = self._answer(record)
-            await self.threads.resume(graph, found, answer, config, strict=act.strict)
-        else:
-            await self.threads.carry_on(graph, config)
+            return self._raised(kind, record, run, error)
+        seen = await run.confirm(self.clock())
+        return self._failed(kind, record, seen) if isinstance(seen, Fault) else seen
 
     def _answer(self, record: PauseRecord) -> Any:
         """The proof as the gate will verify it: a JSON object, or its text.
@@ -183,8 +144,10 @@ class Resumption:
                 return record.body.decode()
         return answer
 
-    def _raised(self, record: PauseRecord, error: Exception) -> Outcome:
-        if is_transient(error) or isinstance(error, _OUT_OF_REACH):
+    def _raised(
+        self, kind: Hibernating, record: PauseRecord, run: Run, error: Exception
+    ) -> Outcome:
+        if _is_outage(error) and run.repeats_nothing():
             return patience_for(
                 "transient",
                 f"the database or the network failed: {brief(error)}",
@@ -193,32 +156,30 @@ class Resumption:
                 limit=self.policy.outage_seconds,
                 longest=60.0,
             )
-        if was_refused(error):
+        if run.was_refused(error):
             return Parked(
                 "refused",
-                "the gate refused the proof: give the graph's LoopPause client the same keys "
-                "as the receiver, then retry",
+                f"the gate refused the proof ({_without_notes(error)}): give the {kind.noun}'s "
+                "LoopPause client the same keys as the receiver, or deploy the gate that asked, "
+                "then retry",
                 brief(error),
             )
+        return self._failed(kind, record, Fault.of(error))
+
+    def _failed(self, kind: Hibernating, record: PauseRecord, fault: Fault) -> Outcome:
         if record.attempts >= len(self.policy.retry_delays):
             return Parked(
                 "raised",
-                f"the graph raised {record.attempts + 1} times, the last time {brief(error)}: "
-                "mend it, then retry",
-                _trace(error),
+                f"the {kind.noun} raised {record.attempts + 1} times, the last time "
+                f"{fault.reason}: mend it, then retry",
+                fault.trace,
             )
         delay = self.policy.retry_delays[record.attempts]
-        return Failed(brief(error), _trace(error), retry_in=delay * random.uniform(0.8, 1.2))
+        return Failed(fault.reason, fault.trace, retry_in=delay * random.uniform(0.8, 1.2))
 
-    async def _confirm(self, graph: Any, found: Found) -> Outcome:
-        seen = await self.threads.inspect(graph, found.thread_id)
-        if found.interrupt_id in seen.pending:
-            return Parked("not_advanced", "the thread still waits at the gate it was resumed at")
-        return Resumed(seen.waiting_pauses())
-
-    async def _store(self, record: PauseRecord, outcome: Outcome, found: Found | None) -> Outcome:
-        await self.pauses.finish(record.pause_id, outcome, found)
-        _log_outcome(record, outcome, found)
+    async def _store(self, record: PauseRecord, outcome: Outcome, place: Place | None) -> Outcome:
+        await self.pauses.finish(record.pause_id, outcome, place)
+        _log_outcome(record, outcome, place)
         return outcome
 
 
@@ -231,10 +192,10 @@ _SHARED_PAUSE = Parked(
 )
 
 
-def _log_outcome(record: PauseRecord, outcome: Outcome, found: Found | None) -> None:
+def _log_outcome(record: PauseRecord, outcome: Outcome, place: Place | None) -> None:
     facts: dict[str, Any] = {"pause_id": record.pause_id, "decision": record.decision}
-    if found is not None:
-        facts |= {"thread_id": found.thread_id, "agent_id": found.agent_id}
+    if place is not None:
+        facts |= {"thread_id": place.thread_id, "agent_id": place.agent_id}
     match outcome:
         case Resumed(next_pauses):
             log.info("resumed", **facts, next_pauses=list(next_pauses))
@@ -248,14 +209,10 @@ def _log_outcome(record: PauseRecord, outcome: Outcome, found: Found | None) -> 
             log.info("postponed", **facts, code=code, reason=reason, retry_in=round(retry_in, 1))
 
 
-def brief(error: BaseException) -> str:
-    """The error in one line, without the notes that libraries add behind it."""
-    return f"{type(error).__name__}: {_last_line(str(error))}"[:500]
+def _without_notes(error: Exception) -> str:
+    """What a gate says, without what pydantic puts around it."""
+    return brief(error).split(":", 1)[-1].partition(" [type=")[0].strip()
 
 
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[-1][:300]
-
-
-def _trace(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))[-ERROR_CHARS:]
+def _is_outage(error: BaseException) -> bool:
+    return is_transient(error) or isinstance(error, _OUT_OF_REACH)

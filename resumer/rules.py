@@ -5,13 +5,22 @@ Pure: no SQL, no HTTP, no clock of its own. `design.md` calls this the resume ta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from looppause_sdk.proof import DENIAL_STATUSES
 
-from .model import AlreadyResumed, Found, Inspection, Parked, PauseRecord, Postponed, Resumed
+from .model import (
+    AlreadyResumed,
+    Found,
+    Inspection,
+    Parked,
+    PauseRecord,
+    Place,
+    Postponed,
+    Resumed,
+)
 
 __all__ = [
     "Act",
@@ -22,6 +31,7 @@ __all__ = [
     "asked_at",
     "decide",
     "early",
+    "not_reached",
     "patience_for",
 ]
 
@@ -54,6 +64,12 @@ class CarryOn:
     found: Found
 
 
+HIDDEN = "hidden"
+
+_TWO_GATES = Parked(
+    "two_gates", "two gates of this thread ask with the same pause: answer them by hand"
+)
+
 Act = Resume | CarryOn | Resumed | AlreadyResumed | Parked | Postponed
 
 
@@ -63,6 +79,8 @@ def early(
     """No interrupt asks for this pause yet."""
     if record.thread_id is not None and record.decision in DENIAL_STATUSES:
         return AlreadyResumed("nobody waits for it any more")
+    if record.collected_at is not None:
+        return AlreadyResumed("a waiting client has taken the answer")
     return patience_for(
         "early",
         "no thread has hibernated at this pause yet",
@@ -88,9 +106,7 @@ def decide(
     """Choose the act for a pause whose interrupt was found in the rows of one thread."""
     pending = seen.pending_for(record.pause_id)
     if len(pending) > 1:
-        return Parked(
-            "two_gates", "two gates of this thread ask with the same pause: answer them by hand"
-        )
+        return _TWO_GATES
     if pending:
         known = (row for row in rows if row.interrupt_id == pending[0])
         found = next(known, replace(rows[0], interrupt_id=pending[0]))
@@ -98,8 +114,7 @@ def decide(
     if not seen.exists or any(row.ahead and not row.stored for row in rows):
         return _unwritten(asked_at(record, rows), now, policy)
     if inner := [row for row in rows if _still_inside(row, seen)]:
-        # Its subgraph has hibernated, the root graph does not know yet.
-        return _when_settled(Resume(inner[0], strict=False), seen, now, policy)
+        return _hidden(record, inner, seen, now, policy)
     if record.started_at is not None:
         return _after_our_start(record, rows, seen)
     return _not_ours(rows, seen)
@@ -132,13 +147,44 @@ def _unwritten(since: datetime, now: datetime, policy: Policy) -> Postponed | Pa
 
 
 def _still_inside(row: Found, seen: Inspection) -> bool:
+    """Whether a nested graph still waits for this, in a task that the root graph is not done with.
+
+    The root graph does not know of it yet, or shows only the first of several that its task
+    raised.
+    """
+    return _is_of(row, seen.unsettled) or (row.open and _is_of(row, seen.unfinished))
+
+
+def _is_of(row: Found, tasks: Mapping[str, str]) -> bool:
     name, task_id = row.root_task
     if not row.checkpoint_ns or not row.stored:
         return False
-    return task_id in seen.unsettled if task_id else name in seen.unsettled.values()
+    return task_id in tasks if task_id else name in tasks.values()
+
+
+def _hidden(
+    record: PauseRecord, inner: Sequence[Found], seen: Inspection, now: datetime, policy: Policy
+) -> Act:
+    if len({row.interrupt_id for row in inner if row.open}) > 1:
+        return _TWO_GATES
+    if record.reason_code == HIDDEN and seen.pending:
+        return not_reached(asked_at(record, inner), now)  # running the node again would not help
+    found = next((row for row in inner if row.open), inner[0])
+    return _when_settled(Resume(found, strict=False), seen, now, policy)
+
+
+def not_reached(since: datetime, now: datetime) -> Postponed:
+    """The node stopped at another of its gates before it came to this one.
+
+    No limit: the other gate has one of its own, and answered it makes room.
+    """
+    reason = "another gate of the same node has to be answered first"
+    return Postponed(HIDDEN, reason, min(max(0.2, age(since, now) / 10), 300.0))
 
 
 def _after_our_start(record: PauseRecord, rows: Sequence[Found], seen: Inspection) -> Act:
+    if any(row.root_task[1] in seen.unfinished for row in rows if row.checkpoint_ns):
+        return CarryOn(rows[0])  # answered inside a task whose other gates still wait
     here = seen.checkpoint_id in {row.checkpoint_id for row in rows if not row.checkpoint_ns}
     if not here and seen.resumed_by != record.pause_id:
         return Resumed(seen.waiting_pauses())  # later runs have moved the thread on since
@@ -159,7 +205,7 @@ def _not_ours(rows: Sequence[Found], seen: Inspection) -> AlreadyResumed | Parke
     return AlreadyResumed("the interrupt had been answered, or its thread moved on without it")
 
 
-def asked_at(record: PauseRecord, rows: Sequence[Found]) -> datetime:
+def asked_at(record: PauseRecord, rows: Sequence[Place]) -> datetime:
     """When both the question and its answer were there: no waiting counts from before that."""
     return max([record.received_at, *(row.asked_at for row in rows if row.asked_at)])
 

@@ -16,11 +16,11 @@ from langgraph.errors import is_invalid_resume
 from langgraph.types import Command, Interrupt
 
 from .db import Connection, Pool
-from .model import GREGORIAN, Found, Inspection, Raised
+from .model import Found, Inspection, Raised
 from .sql import statement
 from .telemetry import get_logger
 
-__all__ = ["Threads", "checkpoint_id_at", "create_checkpoint_tables", "run_config", "was_refused"]
+__all__ = ["Threads", "create_checkpoint_tables", "run_config", "was_refused"]
 
 log = get_logger()
 
@@ -63,7 +63,10 @@ class Threads:
         return [found for row in rows for found in _decode(row, pause_id, self.serializers)]
 
     async def raised_after(self, last: Raised | None, *, limit: int) -> list[Raised]:
-        """A page of the interrupts of root graphs, oldest first, from the one after `last`."""
+        """A page of the interrupts of root graphs, oldest first, from the one after `last`.
+
+        One that is pending comes with those of nested graphs that its task hides.
+        """
         start = last or Raised("", "", "", pending=False, interrupts=())
         parameters = {
             "checkpoint_id": start.checkpoint_id,
@@ -74,21 +77,25 @@ class Threads:
         async with self.pool.connection() as connection:
             cursor = await connection.execute(statement("waiting_page"), parameters)
             rows = await cursor.fetchall()
-        return [_raised(row, self.serializers) for row in rows]
+            hidden = await _hidden_in([row for row in rows if row["pending"]], connection)
+        return [_raised(row, hidden.get(_task_of(row), []), self.serializers) for row in rows]
 
     async def inspect(self, graph: Any, thread_id: str) -> Inspection:
         """What the checkpointer says of the thread now."""
         snapshot = await self._attach(graph).aget_state(_config(thread_id))
         if snapshot.created_at is None:
             return Inspection(exists=False)
-        unfinished = [task for task in snapshot.tasks if task.name in snapshot.next]
-        idle = [task for task in unfinished if task.result is None and not task.interrupts]
+        unfinished = [
+            task for task in snapshot.tasks if task.name in snapshot.next and task.result is None
+        ]
+        idle = [task for task in unfinished if not task.interrupts]
         return Inspection(
             exists=True,
             checkpoint_id=snapshot.config["configurable"]["checkpoint_id"],
             created_at=datetime.fromisoformat(snapshot.created_at),
             pending={found.id: found.value for found in snapshot.interrupts},
             tasks={task.id: task.name for task in snapshot.tasks},
+            unfinished={task.id: task.name for task in unfinished},
             unsettled={task.id: task.name for task in idle if not task.error},
             # Tasks that are all done, in a step that was not closed, have to be applied yet.
             runnable=bool(idle or (snapshot.tasks and not snapshot.interrupts)),
@@ -139,13 +146,6 @@ class Threads:
 async def create_checkpoint_tables(connection: Connection) -> None:
     """The checkpointer's own migrations; they build indexes, so not inside a transaction."""
     await AsyncPostgresSaver(connection).setup()
-
-
-def checkpoint_id_at(moment: datetime) -> str:
-    """The smallest checkpoint id LangGraph could have given at `moment` (UUID, version 6)."""
-    ticks = int((moment - GREGORIAN).total_seconds() * 1e7)
-    high, low = f"{ticks >> 12:012x}", f"{ticks & 0xFFF:03x}"
-    return f"{high[:8]}-{high[8:]}-6{low}-8000-000000000000"
 
 
 def run_config(thread_id: str, pause_id: str, configurable: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,16 +207,52 @@ def _decode(
                 value=value,
                 stored=row["stored"],
                 ahead=row["ahead"],
+                open=row["open"],
+                error=_error(row, serdes),
             )
 
 
-def _raised(row: Mapping[str, Any], serdes: Sequence[SerializerProtocol]) -> Raised:
+def _error(row: Mapping[str, Any], serdes: Sequence[SerializerProtocol]) -> str | None:
+    if row["error_blob"] is None:
+        return None
+    try:
+        return str(_loaded((row["error_type"], bytes(row["error_blob"])), serdes))
+    except Exception:  # noqa: BLE001  (whatever a serializer raises)
+        return "an error that cannot be read"
+
+
+async def _hidden_in(
+    pending: Sequence[Mapping[str, Any]], connection: Connection
+) -> Mapping[tuple[str, str], list[Mapping[str, Any]]]:
+    """The rows that wait in nested graphs, by thread and task of the root graph."""
+    if not pending:
+        return {}
+    threads, tasks = zip(*map(_task_of, pending), strict=True)
+    parameters = {"thread_ids": list(threads), "task_ids": list(tasks)}
+    cursor = await connection.execute(statement("hidden_waiting"), parameters)
+    hidden: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in await cursor.fetchall():
+        hidden.setdefault(_task_of(row), []).append(row)
+    return hidden
+
+
+def _task_of(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["thread_id"], row["task_id"]
+
+
+def _raised(
+    row: Mapping[str, Any],
+    hidden: Sequence[Mapping[str, Any]],
+    serdes: Sequence[SerializerProtocol],
+) -> Raised:
+    waiting = [row, *hidden] if row["pending"] else []
+    values = [found for each in waiting for found in _readable_values(each, serdes)]
     return Raised(
         checkpoint_id=row["checkpoint_id"],
         thread_id=row["thread_id"],
         task_id=row["task_id"],
         pending=row["pending"],
-        interrupts=tuple(_readable_values(row, serdes)) if row["pending"] else (),
+        interrupts=tuple(dict(values).items()),
     )
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .db import Pool
-from .model import Waiting
+from .model import Raised, Waiting, time_of
 from .sql import statement
 
-__all__ = ["Position", "Watchlist"]
+__all__ = ["Position", "Watchlist", "waiting_of"]
 
 SWEEP_LOCK = 0x4C50_5357_4545_5021  # "LPSWEEP!"
 SELF_HEALING = ("early", "unwritten", "no_graph")
@@ -110,6 +110,11 @@ class Watchlist:
         rows = await self._rows(statement("reopen"), {"pause_ids": list(pause_ids)})
         return [row["pause_id"] for row in rows]
 
+    async def reopen_collected(self, pause_ids: Sequence[str]) -> list[str]:
+        """Enqueue those anew whose answer a waiting client has taken, before a thread asked."""
+        rows = await self._rows(statement("reopen_collected"), {"pause_ids": list(pause_ids)})
+        return [row["pause_id"] for row in rows]
+
     async def requeue_lost(self, *, older_than: timedelta, limit: int) -> list[str]:
         """Enqueue answered pauses that no job works on; return them."""
         parameters = {"older_than": older_than.total_seconds(), "limit": limit}
@@ -120,3 +125,31 @@ class Watchlist:
         async with self.pool.connection() as connection:
             cursor = await connection.execute(query, parameters)
             return await cursor.fetchall()
+
+
+def waiting_of(raised: Raised) -> list[Waiting]:
+    """The pauses among these interrupts: what else a graph asks is none of ours."""
+    return [
+        Waiting(
+            pause_id=value["pause_id"],
+            thread_id=raised.thread_id,
+            interrupt_id=interrupt_id,
+            agent_id=_text(value.get("agent_id")),
+            asked_at=time_of(raised.checkpoint_id),
+            expires_at=_time(value.get("expires_at")),
+        )
+        for interrupt_id, value in raised.interrupts
+        if _text(value.get("pause_id"))
+    ]
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value and "\0" not in value else None
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -23,10 +23,28 @@ select
     candidates.task_id,
     candidates.type,
     candidates.blob,
+    failed.type as error_type,
+    failed.blob as error_blob,
     stored.checkpoint_id is not null as stored,
-    candidates.checkpoint_id > coalesce(newest.checkpoint_id, '') as ahead
+    candidates.checkpoint_id > coalesce(newest.checkpoint_id, '') as ahead,
+    coalesce(candidates.checkpoint_id = newest.checkpoint_id, false) and not exists (
+        select from checkpoint_writes as done
+        where done.thread_id = candidates.thread_id
+        and done.checkpoint_ns = candidates.checkpoint_ns
+        and done.checkpoint_id = candidates.checkpoint_id
+        and done.task_id = candidates.task_id
+        and done.channel not in (
+            '__interrupt__', '__resume__', '__error__', '__error_source_node__'
+        )
+    ) as open
 from candidates
 left join checkpoints as stored using (thread_id, checkpoint_ns, checkpoint_id)
+left join checkpoint_writes as failed
+    on failed.thread_id = candidates.thread_id
+    and failed.checkpoint_ns = candidates.checkpoint_ns
+    and failed.checkpoint_id = candidates.checkpoint_id
+    and failed.task_id = candidates.task_id
+    and failed.channel = '__error__'
 left join lateral (
     select max(checkpoints.checkpoint_id) as checkpoint_id
     from checkpoints

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .approval import current_approval
 from .client import AsyncLoopPauseClient, LoopPauseClient, Pause
 from .errors import (
+    ApprovalDenied,
     GateError,
     LoopPauseConfigError,
     LoopPauseDenied,
@@ -25,6 +27,7 @@ from .idempotency import stable_idempotency_key
 from .proof import Proof, verify, verify_signature
 
 __all__ = [
+    "ApprovalDenied",
     "AsyncLoopPauseClient",
     "GateError",
     "LoopPauseClient",
@@ -44,6 +47,7 @@ __all__ = [
     "ThreadNotFound",
     "WaitDeadlineExceeded",
     "__version__",
+    "current_approval",
     "stable_idempotency_key",
     "verify",
     "verify_signature",

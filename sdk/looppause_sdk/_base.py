@@ -11,12 +11,15 @@ import httpx
 
 from ._protocol import Attempt, LoopPauseProtocol
 from ._replies import Body
+from ._requests import Request
 from ._retry import Clock
 from ._settings import PublicKey, read_settings
 from .errors import LoopPauseConfigError
 from .proof import Proof, key_id
 
 __all__ = ["BaseClient"]
+
+MAX_CONNECT = 3.0  # to the receiver: while it is away, LoopPause has to be asked
 
 Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
 
@@ -47,6 +50,8 @@ class BaseClient(Generic[Http]):
         public_keys: PublicKey | Iterable[PublicKey] = (),
         http_client: Http | None = None,
         max_attempts: int = 4,
+        receiver_url: str | None = None,
+        receiver_token: str | None = None,
         env: Mapping[str, str] | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -59,6 +64,8 @@ class BaseClient(Generic[Http]):
             base_url=base_url,
             request_timeout=request_timeout,
             max_attempts=max_attempts,
+            receiver_url=receiver_url,
+            receiver_token=receiver_token,
         )
         self._clock = clock or Clock()
         self._protocol = LoopPauseProtocol(self._settings, self._clock)
@@ -79,6 +86,12 @@ class BaseClient(Generic[Http]):
     def base_url(self) -> str:
         """The API's address, without a slash at its end."""
         return self._settings.base_url
+
+    @property
+    def receiver_url(self) -> str | None:
+        """The receiver's address, if proofs are waited for there."""
+        receiver = self._settings.receiver
+        return receiver.url if receiver else None
 
     def __repr__(self) -> str:
         keys = [key_id(secret) for secret in self._settings.secrets]
@@ -115,17 +128,41 @@ class BaseClient(Generic[Http]):
         if self._http.is_closed:
             raise LoopPauseConfigError("this client is closed: make a new one")
         request = attempt.request
+        base, credential = self._addressed(request)
         return {
             "method": request.method,
-            "url": self.base_url + request.path,
-            "headers": {"Authorization": f"Bearer {self.api_key}", **request.headers},
+            "url": base + request.path,
+            "headers": {"Authorization": f"Bearer {credential}", **request.headers},
             "content": request.content,
-            "timeout": _shortened(self._http.timeout, attempt.limit),
+            "timeout": _shortened(_patient(self._http.timeout, attempt.hold), attempt.limit),
             "follow_redirects": False,
         }
 
+    def _addressed(self, request: Request) -> tuple[str, str]:
+        """Where a request goes and with what: to each only what is its own."""
+        receiver = self._settings.receiver
+        if not request.to_receiver:
+            return self.base_url, self.api_key
+        if receiver is None:
+            raise LoopPauseConfigError("no receiver is configured")
+        return receiver.url, receiver.token
+
     def _body(self, attempt: Attempt) -> Body:
         return Body(attempt.limit, self._clock.monotonic)
+
+
+def _patient(timeout: httpx.Timeout, hold: float) -> httpx.Timeout:
+    """The client's own timeouts for a reply that may be held back for `hold` seconds."""
+    if not hold:
+        return timeout
+    phases = timeout.as_dict()
+    read, connect = phases["read"], phases["connect"]
+    return httpx.Timeout(
+        connect=MAX_CONNECT if connect is None else min(connect, MAX_CONNECT),
+        read=None if read is None else read + hold,
+        write=phases["write"],
+        pool=phases["pool"],
+    )
 
 
 def _shortened(timeout: httpx.Timeout, limit: float) -> httpx.Timeout:

@@ -14,12 +14,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
+from ._receiver import Ear, holds_back, poll_limit, poll_request, poll_seconds, read_poll
 from ._replies import Answer, Message, header, is_transient, read_message
 from ._requests import Question, Request, create_request, is_pause_id, look_request
 from ._retry import Clock, backoff, retry_after
 from ._settings import Settings
 from ._waiting import DEFAULT_DEADLINE, Schedule, expiry_of, start, status_of
-from .errors import LoopPauseUnavailable, PauseEnded, ProofInvalid, WaitDeadlineExceeded
+from .errors import (
+    LoopPauseUnavailable,
+    PauseEnded,
+    ProofError,
+    ProofInvalid,
+    WaitDeadlineExceeded,
+)
 from .proof import DENIAL_STATUSES, Proof, verify
 
 __all__ = ["Attempt", "Flow", "LoopPauseProtocol", "Pause"]
@@ -45,11 +52,23 @@ class Pause:
 
 @dataclass(frozen=True)
 class Attempt:
-    """Wait so many seconds, then send; give up on the exchange `limit` seconds after that."""
+    """Wait so many seconds, then send; give up on the exchange `limit` seconds after that.
+
+    The reply may be held back on purpose for `hold` seconds.
+    """
 
     request: Request
     wait: float = 0.0
     limit: float = math.inf
+    hold: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A pause of this client's. `is_delivered` is False where nobody is sent the answer."""
+
+    expires: datetime
+    is_delivered: bool
 
 
 T = TypeVar("T")
@@ -62,7 +81,8 @@ class LoopPauseProtocol:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._expiries: OrderedDict[str, datetime] = OrderedDict()
+        self._opened: OrderedDict[str, _Opened] = OrderedDict()
+        self._told: set[str] = set()
 
     def open_pause(self, question: Question) -> Flow[Pause]:
         """Create the pause, or find the one the same idempotency key created before."""
@@ -77,7 +97,7 @@ class LoopPauseProtocol:
         expires = expiry_of(message.members)
         if expires is None:
             expires = self._clock.now() + timedelta(hours=question.timeout_hours)
-        self._remember(str(pause_id), expires)
+        self._remember(str(pause_id), _Opened(expires, is_delivered=question.webhook_url != ""))
         return Pause(str(pause_id), status_of(message.members) or "pending", _iso(expires))
 
     def get_pause(self, pause_id: str) -> Flow[Message]:
@@ -92,11 +112,15 @@ class LoopPauseProtocol:
         max_interval: float,
         deadline_seconds: float | None,
     ) -> Flow[Proof]:
-        """Look until the pause is answered or has ended, or the deadline has passed."""
+        """Look until the pause is answered or has ended, or the deadline has passed.
+
+        Between two looks, listen to the receiver if there is one.
+        """
         request, now, wait = look_request(pause_id), self._clock.monotonic(), 0.0
         seconds = self._usual(pause_id) if deadline_seconds is None else deadline_seconds
         schedule = start(now, seconds, poll_interval=poll_interval, max_interval=max_interval)
         reported: set[str] = set()
+        ear = Ear(deaf=not self._may_listen(pause_id))
         while True:
             answer = yield Attempt(request, wait, schedule.patience(now, wait))
             message, trouble = self._looked(answer)
@@ -110,6 +134,48 @@ class LoopPauseProtocol:
             if not schedule.left(now):
                 raise trouble or _nobody_answered(pause_id)
             wait = schedule.next_wait(now, self._retry_after(answer))
+            proof = yield from self._listen(pause_id, schedule, ear)
+            if proof:
+                return proof
+            looked, now = now, self._clock.monotonic()
+            spent = now - looked
+            wait = 0.0 if ear.take_hint() else min(schedule.left(now), max(0.0, wait - spent))
+
+    def _may_listen(self, pause_id: str) -> bool:
+        opened = self._opened.get(pause_id)
+        return self._settings.receiver is not None and (opened is None or opened.is_delivered)
+
+    def _listen(self, pause_id: str, schedule: Schedule, ear: Ear) -> Flow[Proof | None]:
+        """Ask the receiver once, and believe it only what verifies."""
+        now = self._clock.monotonic()
+        left = schedule.left(now)
+        seconds = poll_seconds(left)
+        if ear.deaf or seconds <= 0:
+            return None
+        request, limit = poll_request(pause_id, seconds), poll_limit(seconds, left)
+        answer = yield Attempt(request, limit=limit, hold=seconds)
+        heard = read_poll(answer, pause_id)
+        ear.deaf, ear.hint = heard.final, heard.denies
+        if heard.text is not None and not heard.denies:
+            return self._heard_proof(pause_id, heard.text)
+        if heard.trouble:
+            self._tell_once(heard.trouble)
+        elif holds_back(seconds, self._clock.monotonic() - now):
+            schedule.begin_again()
+        return None
+
+    def _heard_proof(self, pause_id: str, text: str) -> Proof | None:
+        try:
+            return self._own_proof(pause_id, text)
+        except ProofError as error:
+            self._tell_once(f"the receiver's proof of pause {pause_id} is refused ({error})")
+            return None
+
+    def _tell_once(self, trouble: str) -> None:
+        kind = trouble.partition("(")[0].partition(":")[0]
+        if kind not in self._told:
+            self._told.add(kind)
+            _log.warning("%s. LoopPause is asked instead", trouble)
 
     def parse_resume_proof(self, payload: bytes | str | Mapping[str, Any]) -> Proof:
         """Verify a proof against every configured key."""
@@ -147,7 +213,7 @@ class LoopPauseProtocol:
             _log.warning("pause %s has the unknown status %.60r: still waiting", pause_id, status)
         return None
 
-    def _own_proof(self, pause_id: str, body: bytes) -> Proof:
+    def _own_proof(self, pause_id: str, body: bytes | str) -> Proof:
         proof = self.parse_resume_proof(body)
         if proof.pause_id != pause_id:
             raise ProofInvalid(
@@ -162,8 +228,8 @@ class LoopPauseProtocol:
 
     def _usual(self, pause_id: str) -> float:
         """Seconds to wait if neither the caller nor LoopPause says how long."""
-        expires = self._expiries.get(pause_id)
-        return DEFAULT_DEADLINE if expires is None else self._seconds_until(expires)
+        opened = self._opened.get(pause_id)
+        return DEFAULT_DEADLINE if opened is None else self._seconds_until(opened.expires)
 
     def _adopt_expiry(self, schedule: Schedule, members: Mapping[str, Any]) -> None:
         expires = expiry_of(members)
@@ -173,10 +239,10 @@ class LoopPauseProtocol:
     def _seconds_until(self, moment: datetime) -> float:
         return max(0.0, (moment - self._clock.now()).total_seconds())
 
-    def _remember(self, pause_id: str, expires: datetime) -> None:
-        self._expiries[pause_id] = expires
-        if len(self._expiries) > REMEMBERED_PAUSES:
-            self._expiries.popitem(last=False)
+    def _remember(self, pause_id: str, opened: _Opened) -> None:
+        self._opened[pause_id] = opened
+        if len(self._opened) > REMEMBERED_PAUSES:
+            self._opened.popitem(last=False)
 
 
 def _ended(pause_id: str, status: str) -> PauseEnded:

@@ -36,12 +36,16 @@ class Question:
 
 @dataclass(frozen=True)
 class Request:
-    """One call to the API; `path` comes after the base URL, `headers` without the API key."""
+    """One call to the API; `path` comes after the base URL, `headers` without the API key.
+
+    Or, `to_receiver`, one to the receiver, whose address and token are others.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
+    to_receiver: bool = False
 
 
 def create_request(question: Question, *, webhook_url: str | None) -> Request:

@@ -38,7 +38,7 @@ NO_CHECKPOINTER = (
 
 # LangGraph has no public name for either; the tests fail should one of them move.
 STRICT_RESUME = "__pregel_strict_resume"
-_CHECKPOINTER = "__pregel_checkpointer"
+CHECKPOINTER = "__pregel_checkpointer"
 
 # The thread, the task, and how many gates were called before; see `visit`.
 Visit = tuple[str, str, int]
@@ -98,7 +98,7 @@ def require_checkpointer() -> None:
             "an interrupt gate only works as a node of a graph, and under `ainvoke` from "
             "Python 3.11 on"
         ) from error
-    if configurable.get(_CHECKPOINTER) in (None, False):
+    if configurable.get(CHECKPOINTER) in (None, False):
         raise NoCheckpointer(NO_CHECKPOINTER)
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -13,11 +14,24 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from .errors import LoopPauseConfigError
 from .proof import load_public_key
 
-__all__ = ["DEFAULT_BASE_URL", "Settings", "read_settings", "url_fault"]
+__all__ = ["DEFAULT_BASE_URL", "Receiver", "Settings", "read_settings", "url_fault"]
 
 DEFAULT_BASE_URL = "https://api.looppause.com"
 
+WEBHOOK = "LOOPPAUSE_WEBHOOK_URL"
+WEBHOOK_PATH = "/webhooks/looppause"
+
+_PRIVATE_NAMES = (".internal", ".local", ".localhost", ".svc")
+
 PublicKey = str | Ed25519PublicKey
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """Where proofs can be waited for; the token is for nobody else."""
+
+    url: str
+    token: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,7 @@ class Settings:
     webhook_url: str | None
     request_timeout: float
     max_attempts: int
+    receiver: Receiver | None = None
 
 
 def read_settings(
@@ -43,6 +58,8 @@ def read_settings(
     base_url: str | None,
     request_timeout: float,
     max_attempts: int,
+    receiver_url: str | None = None,
+    receiver_token: str | None = None,
 ) -> Settings:
     """Return the settings, or raise one `LoopPauseConfigError` that names every fault.
 
@@ -50,20 +67,27 @@ def read_settings(
     trusts a key they did not name. An empty variable counts as one that is not set.
     """
     faults: list[str] = []
-    settings = Settings(
-        api_key=_api_key(api_key, env, faults),
-        secrets=_secrets(signing_secret, signing_secrets, env, faults),
-        public_keys=_public_keys(public_keys, env, faults),
-        base_url=_base_url(base_url, env, faults),
-        webhook_url=_webhook_url(env, faults),
-        request_timeout=_positive("request_timeout", request_timeout, faults),
-        max_attempts=_attempts(max_attempts, faults),
-    )
-    if not faults and not settings.secrets and not settings.public_keys:
+    key = _api_key(api_key, env, faults)
+    before = len(faults)
+    secrets = _secrets(signing_secret, signing_secrets, env, faults)
+    keys = _public_keys(public_keys, env, faults)
+    if not secrets and not keys and len(faults) == before:
         faults.append(
             "there is no key to verify proofs with: set LOOPPAUSE_SIGNING_SECRET or "
             "LOOPPAUSE_PUBLIC_KEYS, or pass signing_secret or public_keys"
         )
+    settings = Settings(
+        api_key=key,
+        secrets=secrets,
+        public_keys=keys,
+        base_url=_base_url(base_url, env, faults),
+        webhook_url=_webhook_url(env, faults),
+        request_timeout=_positive("request_timeout", request_timeout, faults),
+        max_attempts=_attempts(max_attempts, faults),
+        receiver=_receiver(receiver_url, receiver_token, env, faults),
+    )
+    if settings.receiver and settings.receiver.token == settings.api_key:
+        faults.append("the receiver's token must not be the API key: it would get to know it")
     if faults:
         raise LoopPauseConfigError("the LoopPause client cannot start: " + "; ".join(faults))
     return settings
@@ -178,6 +202,66 @@ def _webhook_url(env: Mapping[str, str], faults: list[str]) -> str | None:
     if url is not None and (fault := url_fault(url)):
         faults.append(f"LOOPPAUSE_WEBHOOK_URL {fault}")
     return url
+
+
+def _receiver(
+    url: str | None, token: str | None, env: Mapping[str, str], faults: list[str]
+) -> Receiver | None:
+    given_token = env.get("LOOPPAUSE_RECEIVER_TOKEN") if token is None else token
+    name, given_url = _receiver_url(url, env)
+    if not given_token and (token is not None or not given_url or name == WEBHOOK):
+        return None
+    if not given_token:
+        faults.append(f"{name} needs LOOPPAUSE_RECEIVER_TOKEN: one of its RESUMER_READ_TOKENS")
+    elif fault := _token_fault(given_token):
+        faults.append(f"LOOPPAUSE_RECEIVER_TOKEN (or receiver_token) {fault}")
+    if not given_url:
+        faults.append(
+            "LOOPPAUSE_RECEIVER_TOKEN is set, but not where the receiver is: set "
+            "LOOPPAUSE_RECEIVER_URL, or LOOPPAUSE_WEBHOOK_URL to its " + WEBHOOK_PATH
+        )
+    elif fault := _receiver_url_fault(given_url):
+        faults.append(f"{name} {fault}")
+    return Receiver((given_url or "").rstrip("/"), given_token or "")
+
+
+def _receiver_url(url: str | None, env: Mapping[str, str]) -> tuple[str, str | None]:
+    """The receiver's address and what named it; a webhook of its own gives it away."""
+    if url is not None:
+        return "receiver_url", url
+    if named := env.get("LOOPPAUSE_RECEIVER_URL"):
+        return "LOOPPAUSE_RECEIVER_URL", named
+    webhook = env.get(WEBHOOK) or ""
+    is_receivers = webhook.endswith(WEBHOOK_PATH)
+    return WEBHOOK, webhook.removesuffix(WEBHOOK_PATH) if is_receivers else None
+
+
+def _receiver_url_fault(url: str) -> str | None:
+    if fault := url_fault(url):
+        return f"{fault}, such as https://approvals.example.com"
+    parts = httpx.URL(url)
+    if parts.userinfo or parts.query or parts.fragment:
+        return "must not hold a user name, a query or a fragment"
+    if parts.scheme != "https" and not _is_inside(parts.host):
+        return "must start with https://: outside a private network, others could read the token"
+    return None
+
+
+def _is_inside(host: str) -> bool:
+    """Whether the name or address is one of a private network, such as another container."""
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith(_PRIVATE_NAMES)
+
+
+def _token_fault(token: object) -> str | None:
+    if fault := _credential_fault(token):
+        return fault
+    text = str(token)
+    if text.isascii() and text.isprintable() and " " not in text:
+        return None
+    return "holds characters that a token cannot have: copy it again"
 
 
 def _positive(name: str, seconds: object, faults: list[str]) -> float:

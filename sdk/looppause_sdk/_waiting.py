@@ -27,6 +27,7 @@ class Schedule:
     end: float
     interval: float
     max_interval: float
+    first: float
 
     def left(self, now: float) -> float:
         """Seconds until the deadline, never below 0."""
@@ -37,6 +38,10 @@ class Schedule:
         wait = min(self.left(now), max(self.interval, asked))
         self.interval = min(2 * self.interval, self.max_interval)
         return wait
+
+    def begin_again(self) -> None:
+        """Look as often as at the beginning."""
+        self.interval = self.first
 
     def patience(self, now: float, wait: float) -> float:
         """Seconds a look that starts after `wait` may take: a tenth of the whole past the end."""
@@ -53,7 +58,7 @@ def start(
     if _number(deadline_seconds) is None or not 0 <= deadline_seconds < math.inf:
         raise LoopPauseConfigError("deadline_seconds must be a number of seconds, 0 or more")
     first = min(poll_interval, max_interval)
-    return Schedule(now, now + deadline_seconds, first, max_interval)
+    return Schedule(now, now + deadline_seconds, first, max_interval, first)
 
 
 def status_of(members: Mapping[str, Any]) -> str:

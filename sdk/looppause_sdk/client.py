@@ -28,6 +28,8 @@ class LoopPauseClient(BaseClient[httpx.Client]):
     What is not given is read from `env` (by default the process environment): `LOOPPAUSE_API_KEY`,
     `LOOPPAUSE_SIGNING_SECRET`, `LOOPPAUSE_SIGNING_SECRETS` and `LOOPPAUSE_PUBLIC_KEYS` (JSON
     arrays), `LOOPPAUSE_API_URL`, and `LOOPPAUSE_WEBHOOK_URL` for pauses that name no webhook.
+    With `LOOPPAUSE_RECEIVER_TOKEN`, `wait_for_proof` waits on the receiver at
+    `LOOPPAUSE_RECEIVER_URL`, or else the one whose webhook `LOOPPAUSE_WEBHOOK_URL` is.
     `request_timeout` is in seconds. An `http_client` of your own keeps its timeouts and is never
     closed here; `clock` is for tests. Raises `LoopPauseConfigError` with every fault in it.
 
@@ -119,7 +121,9 @@ class LoopPauseClient(BaseClient[httpx.Client]):
 
         A rejection is returned too: act only if `human_authorized`. All times are in seconds; a
         look comes after `poll_interval`, then ever later up to `max_interval`, or when
-        LoopPause asks for it. The deadline is, unless given, the pause's own expiry.
+        LoopPause asks for it. The deadline is, unless given, the pause's own expiry. With a
+        receiver, it is listened to between two looks: they are 25 s apart then, and the proof is
+        here as soon as it is delivered there. What it says is verified as all else.
 
         Raises `PauseEnded` (timed out, expired, cancelled), `WaitDeadlineExceeded`,
         `ProofInvalid` (not genuine, or another pause's), `ProofMalformed`,

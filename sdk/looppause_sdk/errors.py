@@ -9,6 +9,7 @@ LoopPauseError
 │   ├── ThreadNotFound          the thread does not exist in the checkpointer
 │   └── NotWaiting              the thread exists, but nothing in it waits for this pause
 └── LoopPauseDenied             a final "no": the action must not happen
+    ├── ApprovalDenied          the call was not approved; its `result` says why
     ├── PauseEnded              the pause timed out, expired or was cancelled
     ├── WaitDeadlineExceeded    nobody answered before the caller's own deadline
     └── ProofError              what came back proves nothing
@@ -18,7 +19,11 @@ LoopPauseError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 __all__ = [
+    "ApprovalDenied",
     "GateError",
     "LoopPauseConfigError",
     "LoopPauseDenied",
@@ -74,6 +79,14 @@ class NotWaiting(GateError):
 
 class LoopPauseDenied(LoopPauseError):
     """A final answer that is not an approval."""
+
+
+class ApprovalDenied(LoopPauseDenied):
+    """The call was not approved, and has not run; `result` is the gate's `GateResult`."""
+
+    def __init__(self, message: str, *, result: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class PauseEnded(LoopPauseDenied):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from typing_extensions import TypedDict  # pydantic takes no other in state, before Python 3.12
 
 from ._json import parse_object, plain
 from .errors import LoopPauseConfigError, ProofInvalid, ProofMalformed
 from .idempotency import stable_idempotency_key
 from .proof import DENIAL_STATUSES, Proof
+
+if sys.version_info >= (3, 12):
+    from typing import TypedDict
+else:  # pydantic takes no other in state
+    from typing_extensions import TypedDict
 
 __all__ = [
     "Answer",
@@ -90,6 +94,16 @@ class Question:
         digest = action_digest(copy)
         key = stable_idempotency_key("looppause-gate", agent_id, *visit, digest)
         return cls(agent_id, copy, digest, key)
+
+    def request(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What a client's `open_pause` takes; other people or another form are another question."""
+        whom, what = options.get("recipients"), options.get("form")
+        return {
+            "agent_id": self.agent_id,
+            "action": self.action,
+            "idempotency_key": stable_idempotency_key(self.idempotency_key, whom, what),
+            **options,
+        }
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,25 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from looppause_sdk import AsyncLoopPauseClient
 from looppause_sdk.testing import FakeLoopPause
 from resumer import Resumer
-from resumer.db import connect
+from resumer.db import connect, open_pool
+from resumer.graphs import Graphs
+from resumer.intake import Intake
+from resumer.pauses import Pauses
+from resumer.reconcile import Reconciler, Sweep
+from resumer.threads import Threads
+from resumer.watchlist import Watchlist
 from tests import agents
+
+LATER = timedelta(minutes=2)
 
 
 async def until(condition: Callable[[], Awaitable[Any]], *, seconds: float = 10.0) -> Any:
@@ -100,3 +110,65 @@ async def rig(database_url: str, looppause: FakeLoopPause) -> AsyncIterator[Rig]
     made = Rig(database_url, looppause)
     async with made.stack:
         yield made
+
+
+@dataclass
+class Clock:
+    """Time that a test moves."""
+
+    now: datetime
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@dataclass
+class Sweeping:
+    """A reconciler over the rig's database whose time stands still."""
+
+    rig: Rig
+    clock: Clock
+    reconciler: Reconciler
+    calls: list[str]
+
+    async def sweep(self) -> Sweep:
+        done = await self.reconciler.sweep()
+        assert done is not None
+        return done
+
+
+@pytest.fixture
+async def sweeping(rig: Rig) -> AsyncIterator[Sweeping]:
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(
+            open_pool(rig.url, size=4, schema="resumer", name="own")
+        )
+        checkpoints = await stack.enter_async_context(open_pool(rig.url, size=4, name="threads"))
+        calls: list[str] = []
+        http_client = await stack.enter_async_context(
+            httpx.AsyncClient(
+                transport=rig.looppause.async_transport,
+                event_hooks={"request": [_noting(calls)]},
+            )
+        )
+        clock = Clock(datetime.now(UTC) + LATER)
+        client = AsyncLoopPauseClient(
+            "key", rig.looppause.secret, http_client=http_client, max_attempts=1, env={}
+        )
+        reconciler = Reconciler(
+            watchlist=Watchlist(pool),
+            intake=Intake(Pauses(pool), [rig.looppause.secret]),
+            threads=Threads(checkpoints),
+            graphs=Graphs({"procurement": rig.agent()}),
+            looppause=client,
+            interval=60.0,
+            clock=clock,
+        )
+        yield Sweeping(rig, clock, reconciler, calls)
+
+
+def _noting(calls: list[str]) -> Any:
+    async def note(request: httpx.Request) -> None:
+        calls.append(request.url.path)
+
+    return note

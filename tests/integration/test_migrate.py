@@ -122,6 +122,28 @@ async def test_a_migration_that_was_cut_off_is_done_again(
     assert schema(database_url) == schema(empty_url)
 
 
+async def test_an_upgrade_keeps_the_records(database_url: str, empty_url: str) -> None:
+    """A database of the first version gets what it lacks, and loses nothing."""
+    (version, first), *_ = migrations()
+    rows(database_url, "drop schema resumer cascade; create schema resumer")
+    rows(database_url, f"set search_path to resumer; {first}")
+    rows(
+        database_url,
+        "create table resumer.migrations ("
+        "version integer primary key, applied_at timestamptz not null default now())",
+    )
+    rows(database_url, "insert into resumer.migrations (version) values (%s)", version)
+    rows(
+        database_url,
+        "insert into resumer.pauses (pause_id, state, body) values ('p', 'answered', '{}')",
+    )
+    await migrate(database_url, database_url)
+    await migrate(empty_url, empty_url)
+    assert schema(database_url) == schema(empty_url)
+    kept = rows(database_url, "select pause_id, body, collected_at from resumer.pauses")
+    assert kept == [{"pause_id": "p", "body": b"{}", "collected_at": None}]
+
+
 async def test_the_checkpointer_may_live_elsewhere(
     empty_url: str, postgres_server: postgres.Server
 ) -> None:

@@ -188,7 +188,7 @@ def test_only_so_many_pauses_are_remembered() -> None:
     driver = Driver()
     for number in range(REMEMBERED_PAUSES + 5):
         driver.run(driver.protocol.open_pause(QUESTION), [_reply({"pause_id": f"p{number}"})])
-    remembered = list(driver.protocol._expiries)
+    remembered = list(driver.protocol._opened)
     assert remembered[0] == "p5"
     assert len(remembered) == REMEMBERED_PAUSES
 

@@ -144,8 +144,12 @@ def test_empty_variables_count_as_unset() -> None:
 @pytest.mark.parametrize(
     "options, env, faults",
     [
-        ({}, {}, ["LOOPPAUSE_API_KEY is missing"]),
-        ({}, {"LOOPPAUSE_API_KEY": ""}, ["LOOPPAUSE_API_KEY is missing"]),
+        ({}, {}, ["LOOPPAUSE_API_KEY is missing", "there is no key to verify proofs"]),
+        (
+            {},
+            {"LOOPPAUSE_API_KEY": ""},
+            ["LOOPPAUSE_API_KEY is missing", "there is no key to verify proofs"],
+        ),
         ({"api_key": ""}, ENV, ["api_key is missing"]),
         ({"api_key": "  "}, ENV, ["api_key is empty"]),
         ({"api_key": "key\n"}, ENV, ["api_key has white space around it"]),

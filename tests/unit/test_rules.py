@@ -17,9 +17,9 @@ from resumer.model import (
     Postponed,
     Resumed,
     State,
+    checkpoint_id_at,
 )
 from resumer.rules import CarryOn, Policy, Resume, age, asked_at, decide, early, patience_for
-from resumer.threads import checkpoint_id_at
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 POLICY = Policy(settle_seconds=300.0, early_seconds=3600.0, retry_delays=(1.0,))
@@ -65,6 +65,12 @@ IN_SUBGRAPH = row(checkpoint_ns="sub:task-sub", checkpoint_id=checkpoint(59), ta
 IN_SUBGRAPH_OF_SUBGRAPH = replace(IN_SUBGRAPH, checkpoint_ns="sub:task-sub|deep:task-deep")
 IN_STATEFUL_SUBGRAPH = replace(IN_SUBGRAPH, checkpoint_ns="sub")
 RUNNING = {"task-sub": "sub"}
+HIDDEN = row(
+    checkpoint_ns="tools:task-gate|b", checkpoint_id=checkpoint(59), task_id="inner", open=True
+)
+BEHIND_OTHER = seen(
+    pending={"i0": OTHER}, tasks={"task-gate": "tools"}, unfinished={"task-gate": "tools"}
+)
 GONE_ON = seen(checkpoint_id=LATER, created_at=ago(30))
 
 
@@ -244,6 +250,93 @@ CASES = [
         [IN_SUBGRAPH],
         seen(unsettled={"task-next": "sub"}),
     ),
+    # hidden behind another interrupt of its task
+    Case("hidden behind a sibling", Resume(HIDDEN, strict=False), record(), [HIDDEN], BEHIND_OTHER),
+    Case("hidden, and our crash in it", Resume(HIDDEN, strict=False), OURS, [HIDDEN], BEHIND_OTHER),
+    Case(
+        "hidden behind a sibling that failed",
+        Resume(HIDDEN, strict=False),
+        record(),
+        [HIDDEN],
+        replace(BEHIND_OTHER, pending={}, runnable=True),
+    ),
+    Case(
+        "hidden, another task of the step still runs",
+        Postponed("unsettled", "still running beside the gate: audit", 5.0),
+        record(),
+        [HIDDEN],
+        replace(BEHIND_OTHER, unsettled={"t2": "audit"}),
+    ),
+    Case(
+        "hidden in a subgraph with a checkpointer of its own, known by name only",
+        Resume(replace(HIDDEN, checkpoint_ns="tools|b"), strict=False),
+        record(),
+        [replace(HIDDEN, checkpoint_ns="tools|b")],
+        BEHIND_OTHER,
+    ),
+    Case(
+        "hidden, with an answered question of the same call in the history",
+        Resume(HIDDEN, strict=False),
+        record(),
+        [replace(HIDDEN, interrupt_id="i9", checkpoint_id=checkpoint(70), open=False), HIDDEN],
+        BEHIND_OTHER,
+    ),
+    Case(
+        "hidden twice: two gates with one pause",
+        Parked("two_gates", "two gates of this thread ask with the same pause: answer them by hand"),
+        record(),
+        [HIDDEN, replace(HIDDEN, checkpoint_ns="tools:task-gate|c", interrupt_id="i2")],
+        BEHIND_OTHER,
+    ),
+    Case(
+        "hidden, and the node did not come to it the last time",
+        Postponed("hidden", "another gate of the same node has to be answered first", 1.0),
+        record(reason_code="hidden"),
+        [HIDDEN],
+        BEHIND_OTHER,
+    ),
+    Case(
+        "not reached the last time, shown now",
+        Resume(HIDDEN),
+        record(reason_code="hidden", started_at=ago(5)),
+        [HIDDEN],
+        replace(BEHIND_OTHER, pending={"i1": MINE}),
+    ),
+    Case(
+        "not reached the last time, and nothing is asked any more",
+        Resume(HIDDEN, strict=False),
+        record(reason_code="hidden"),
+        [HIDDEN],
+        replace(BEHIND_OTHER, pending={}),
+    ),
+    Case(
+        "answered in the nested graph by somebody else",
+        AlreadyResumed("the interrupt had been answered, or its thread moved on without it"),
+        record(),
+        [replace(HIDDEN, open=False)],
+        BEHIND_OTHER,
+    ),
+    Case(
+        "hidden in a task whose node is done",
+        AlreadyResumed("the interrupt had been answered, or its thread moved on without it"),
+        record(),
+        [HIDDEN],
+        replace(BEHIND_OTHER, unfinished={}),
+    ),
+    Case(
+        "hidden in a task of a step that is past",
+        AlreadyResumed("the interrupt had been answered, or its thread moved on without it"),
+        record(),
+        [HIDDEN],
+        replace(GONE_ON, unfinished={"task-next": "tools"}),
+    ),
+    Case(
+        "answered by us in the nested graph, and our crash before its task hibernated",
+        CarryOn(replace(HIDDEN, open=False)),
+        OURS,
+        [replace(HIDDEN, open=False)],
+        BEHIND_OTHER,
+    ),
     # not pending, and we had started
     Case("our crash in a later node", CarryOn(row()), OURS, [row()],
          replace(GONE_ON, runnable=True, resumed_by="pause_1")),
@@ -325,6 +418,7 @@ NEVER_ASKED = Parked(
         ({"received_at": ago(3601)}, NEVER_ASKED),
         ({"received_at": ago(-5)}, replace(EARLY, retry_in=0.2)),
         ({"decision": "expired"}, EARLY),
+        ({"collected_at": ago(1)}, AlreadyResumed("a waiting client has taken the answer")),
         ({"decision": "rejected", "thread_id": "thread"}, EARLY),
         (
             {"decision": "timed_out", "thread_id": "thread"},
@@ -337,6 +431,7 @@ NEVER_ASKED = Parked(
         "too old",
         "from the future",
         "denial",
+        "taken",
         "known",
         "known denial",
     ],

@@ -296,3 +296,58 @@ def test_migrating_reports_both_databases() -> None:
         NO_DATABASE,
         "RESUMER_CHECKPOINT_URL must start with postgresql://",
     ]
+
+
+TOKEN = "hunter2-hunter2-hunter2"
+
+
+def test_read_tokens_are_kept_as_digests_only() -> None:
+    """From the environment or given, and again through `replace`: no token is left in memory."""
+    from dataclasses import replace
+
+    from resumer.tokens import Token
+
+    read = Settings.from_env({**ENOUGH, "RESUMER_READ_TOKENS": f'["{TOKEN}"]'})
+    given = Settings(database_url=URL, signing_secrets=("s",), read_tokens=[TOKEN])
+    assert read.read_tokens == given.read_tokens == (Token.of(TOKEN),)
+    assert replace(read, concurrency=3).read_tokens == read.read_tokens
+    assert HIDDEN not in repr(vars(read)) + repr(read.read_tokens)
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [["short"], [HIDDEN], [""], [TOKEN, "x" * 15], [f"{TOKEN} {TOKEN}"], ["ü" * 20], TOKEN, [17]],
+)
+def test_a_read_token_that_is_none_is_refused_unseen(tokens: Any) -> None:
+    """The fault says how to make one, and repeats nothing."""
+    with pytest.raises(SettingsError) as caught:
+        Settings(database_url=URL, signing_secrets=("s",), read_tokens=tokens)
+    message = str(caught.value)
+    assert "RESUMER_READ_TOKENS: each token must be a text of at least 16 characters" in message
+    assert 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"' in message
+    assert HIDDEN not in message
+
+
+@pytest.mark.parametrize(
+    ("header", "known"),
+    [
+        (f"Bearer {TOKEN}", True),
+        (f"bearer   {TOKEN}", True),
+        (f"BEARER {TOKEN} ", True),
+        ("Bearer another-token-entirely", False),
+        (f"Bearer {TOKEN[:-1]}", False),
+        (f"Basic {TOKEN}", False),
+        (f"Bearer{TOKEN}", False),
+        (TOKEN, False),
+        ("Bearer \ud800", False),
+        ("Bearer", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_who_bears_a_token(header: str | None, known: bool) -> None:
+    """Only one of ours, whole, as a bearer token."""
+    from resumer.tokens import Token, is_known
+
+    assert is_known(header, [Token.of("first-token-of-the-two"), Token.of(TOKEN)]) is known
+    assert not is_known(header, [])

@@ -1,0 +1,10 @@
+"""`resumer doctor`, one module for each thing it looks at."""
+
+from __future__ import annotations
+
+from .command import doctor
+from .examine import examine
+from .finding import Finding
+from .subject import Subject, subject_from
+
+__all__ = ["Finding", "Subject", "doctor", "examine", "subject_from"]

@@ -1,0 +1,215 @@
+"""Gate single calls of tools and functions, wherever in a graph they are made.
+
+A node may make several gated calls, at once and in any order. LangGraph matches what happens
+inside a task by the order in which it happened: an answer meant for one call could reach another.
+So every gated call is a small graph of its own, nested in the task under the call's own name. It
+has a memory of its own for the question, an interrupt of its own for the answer, and keeps the
+result: a call that has run does not run again when the node is executed again for a sibling's sake.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langchain_core.messages import ToolMessage
+from langgraph.config import get_config
+from langgraph.func import entrypoint
+from langgraph.runtime import get_runtime
+from langgraph.types import interrupt
+
+from ._asking import Ask, AsyncAsk, Memo, aremembered, remembered
+from ._gates import Client, opened
+from ._run import CHECKPOINTER, answer_schema, require_checkpointer, visit
+from ._siblings import Siblings, beside, beside_others
+from .approval import Approval, ToolCall, approved, plain_arguments
+from .client import AsyncLoopPauseClient, LoopPauseClient
+from .errors import GateError, LoopPauseConfigError
+from .gate import Answer, Asked, GateResult, Question, action_digest, bind, judge
+
+__all__ = ["GatedCalls", "check_client"]
+
+Act = Callable[[dict[str, Any]], Any]
+AsyncAct = Callable[[dict[str, Any]], Awaitable[Any]]
+Deny = Callable[[GateResult], Any]
+
+# LangGraph has no public names for them; the tests fail should one move.
+_CALL = "__pregel_call"
+_SCRATCHPAD = "__pregel_scratchpad"
+
+
+@dataclass(frozen=True)
+class GatedCalls:
+    """The gate before the calls of one tool.
+
+    A call that needs no person runs at once, without edits. Raises `NoCheckpointer` outside a graph
+    that can hibernate, `GateError` or `LoopPauseConfigError` if the call cannot be put to a person,
+    and `LoopPauseUnavailable` or `LoopPauseRequestError` if asking failed: nothing was approved,
+    and nothing has run.
+    """
+
+    client: Client
+    approval: Approval
+
+    def run(self, call: ToolCall, act: Act, deny: Deny) -> Any:
+        """What `act` makes of the person's edits to the arguments, or `deny` of the denial."""
+        if not self.approval.is_needed(call):
+            return act({})
+        place = _place()
+        siblings = _siblings(place)
+        name = _name(call, siblings)
+        with beside(siblings):
+            question = self._question(call, name)
+            results: list[Any] = []
+
+            def looppause_call(_name: str) -> Any:
+                memo = remembered(question, Ask(self._send(call)))
+                result = self._answered(question, memo)
+                if result["approved"]:
+                    with approved(result):
+                        results.append(act(self.approval.edits(call, result)))
+                else:
+                    results.append(deny(result))
+                return _kept(results[0])
+
+            kept: Any = _graph(looppause_call).invoke(name, _inside(place, name))
+        return results[0] if results else kept[0][0]
+
+    async def arun(self, call: ToolCall, act: AsyncAct, deny: Deny) -> Any:
+        """`run` for coroutines."""
+        if not self.approval.is_needed(call):
+            return await act({})
+        place = _place()
+        siblings = _siblings(place)
+        name = _name(call, siblings)
+        async with beside_others(siblings):
+            question = self._question(call, name)
+            results: list[Any] = []
+
+            async def looppause_call(_name: str) -> Any:
+                memo = await aremembered(question, self._ask(call))
+                result = self._answered(question, memo)
+                if result["approved"]:
+                    with approved(result):
+                        results.append(await act(self.approval.edits(call, result)))
+                else:
+                    results.append(deny(result))
+                return _kept(results[0])
+
+            kept: Any = await _graph(looppause_call).ainvoke(name, _inside(place, name))
+        return results[0] if results else kept[0][0]
+
+    def _question(self, call: ToolCall, name: str) -> Question:
+        thread_id, task_id, _ = visit()
+        return Question.build(
+            self.approval.agent_id, self.approval.action(call), thread_id, task_id, name
+        )
+
+    def _ask(self, call: ToolCall) -> Ask | AsyncAsk:
+        client = self.client
+        if not isinstance(client, AsyncLoopPauseClient):
+            return Ask(self._send(call))
+
+        async def send(question: Question) -> Memo:
+            pause = await client.open_pause(**question.request(self.approval.options(call)))
+            return opened(question, pause).interrupt_value()
+
+        return AsyncAsk(send)
+
+    def _send(self, call: ToolCall) -> Callable[[Question], Memo]:
+        client = self.client
+        if isinstance(client, AsyncLoopPauseClient):
+            raise GateError(
+                f"{call.tool} asks through an AsyncLoopPauseClient and was called under `invoke`: "
+                "run the graph with `ainvoke`, or give it a LoopPauseClient"
+            )
+
+        def send(question: Question) -> Memo:
+            pause = client.open_pause(**question.request(self.approval.options(call)))
+            return opened(question, pause).interrupt_value()
+
+        return send
+
+    def _answered(self, question: Question, memo: Memo) -> GateResult:
+        """Hibernate, and judge the answer once LangGraph runs the call again with it."""
+        asked = Asked.from_value(memo)
+
+        def bound(answer: Any) -> Answer:
+            return bind(answer, asked.pause_id, self.client.parse_resume_proof)
+
+        answer = interrupt(asked.interrupt_value(), response_schema=answer_schema(bound))
+        return judge(
+            answer,
+            asked,
+            current_digest=question.action_digest,
+            require_human=self.approval.require_human,
+        )
+
+
+def check_client(client: object) -> None:
+    """Raise `LoopPauseConfigError` unless `client` is one of the SDK's."""
+    if not isinstance(client, (LoopPauseClient, AsyncLoopPauseClient)):
+        kind = type(client)
+        raise LoopPauseConfigError(
+            "a gate asks through a LoopPauseClient or AsyncLoopPauseClient of looppause_sdk, "
+            f"not {kind.__module__}.{kind.__qualname__}"
+        )
+
+
+def _place() -> dict[str, Any]:
+    """Where in its run the call is made, as LangGraph describes it."""
+    require_checkpointer()
+    place: dict[str, Any] = get_config()["configurable"]
+    return place
+
+
+def _siblings(place: dict[str, Any]) -> Siblings:
+    info = get_runtime().execution_info
+    return Siblings.of(place[_CALL], info.node_attempt if info else 1)
+
+
+def _name(call: ToolCall, siblings: Siblings) -> str:
+    """What tells the call from every other of the same execution, in every execution.
+
+    Models have given several calls one id, or an empty one, but a message's arguments never change.
+    """
+    if call.id is None:
+        return siblings.name(call.tool)
+    return siblings.name(call.tool, call.id, action_digest(plain_arguments(call)))
+
+
+def _graph(call: Callable[[str], Any]) -> Any:
+    graph = entrypoint()(call)
+    # Else a thread waits for what it streams, and with `max_concurrency=1` there is no other.
+    graph.stream_eager = False
+    return graph
+
+
+def _inside(place: dict[str, Any], name: str) -> Any:
+    """Nest a graph under the call's name, instead of under its number among the node's graphs."""
+    segment = hashlib.sha256(name.encode()).hexdigest()[:16]
+    configurable = {
+        **place,
+        "checkpoint_ns": f"{place['checkpoint_ns']}|looppause_call:{segment}",
+        _SCRATCHPAD: replace(place[_SCRATCHPAD], subgraph_counter=lambda: 0),
+    }
+    return {"configurable": configurable}
+
+
+def _kept(result: Any) -> list[list[Any]]:
+    """The result in a form the checkpointer can keep: one it cannot would fail after the act.
+
+    Twice in a list, where LangGraph's message streaming does not look for messages.
+    """
+    serializer = get_config()["configurable"][CHECKPOINTER].serde
+    without = (
+        result.model_copy(update={"artifact": None}) if isinstance(result, ToolMessage) else None
+    )
+    for form in (result, without):
+        with suppress(Exception):
+            serializer.dumps_typed(form)
+            return [[form]]
+    return [[str(result)]]
