@@ -30,9 +30,9 @@ INTERRUPT = "__interrupt__"
 
 __all__ = [
     "AGENTS",
-    "HearingChat",
     "RUNS",
     "USUAL",
+    "HearingChat",
     "Run",
     "Till",
     "node_agent",
@@ -48,6 +48,9 @@ class HearingChat(ScriptedChat):
     """Keeps the tool messages it was shown, by their call's id."""
 
     _heard: dict[str, ToolMessage] = PrivateAttr(default_factory=dict)
+
+    def __init__(self, messages: Sequence[AIMessage | str]) -> None:
+        super().__init__(messages)
 
     @property
     def heard(self) -> dict[str, ToolMessage]:
@@ -80,7 +83,7 @@ class Till:
             return pay(amount, to)
 
         made = tool(name, description="Pay an invoice.")(pay)
-        made.coroutine = apay  # type: ignore[attr-defined]  # a StructuredTool, typed as BaseTool
+        made.coroutine = apay
         return made
 
 
@@ -189,7 +192,9 @@ class Run:
         return await asyncio.to_thread(graph.invoke, value, on(thread_id), **options)
 
     async def state(self, graph: Any, thread_id: str = "t") -> Any:
-        return await graph.aget_state(on(thread_id))
+        if self.is_async:
+            return await graph.aget_state(on(thread_id))
+        return await asyncio.to_thread(graph.get_state, on(thread_id))
 
     async def waiting(self, graph: Any, thread_id: str = "t") -> dict[str, str]:
         """The pauses the thread waits for, each with its interrupt."""

@@ -44,13 +44,15 @@ DENIAL_REASONS = {
 class ToolCall:
     """One call of a tool, as the agent wants to make it.
 
-    `id` is the model's name for the call and `state` the agent's state, where there are such.
+    `id` is the model's name for the call, `written` its arguments as the model wrote them, and
+    `state` the agent's state, where there are such.
     """
 
     tool: str
     arguments: dict[str, Any]
     id: str | None = None
     state: Any = field(default=None, repr=False)
+    written: dict[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -266,7 +266,7 @@ async def test_streams_show_each_tool_message_once(
     if mode in {"values", "updates"}:
         assert all(pause_id in repr(chunks) for pause_id in waiting)
     for pause_id, interrupt_id in waiting.items():
-        resume = Command(resume={interrupt_id: looppause.decide(pause_id)})
+        resume: Command[Any] = Command(resume={interrupt_id: looppause.decide(pause_id)})
         chunks += await _streamed(run, graph, resume, **options)
     assert (await run.state(graph)).next == ()
     inside = mode in {"messages", "custom"}  # written by the tool, wherever it runs

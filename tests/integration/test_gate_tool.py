@@ -17,11 +17,11 @@ from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, InjectedToolCallId, StructuredTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import MessagesState, START, StateGraph
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import InjectedState, InjectedStore, ToolNode, ToolRuntime
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command, interrupt
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, field_validator
 from typing_extensions import override
 
 from looppause_sdk import GateError, LoopPauseConfigError, NoCheckpointer
@@ -193,7 +193,9 @@ async def test_the_model_sees_the_same_tool(looppause: FakeLoopPause, sync_run: 
         return "paid"
 
     gated = gate_tool(pay, sync_run.client_of(looppause), **USUAL)
-    assert gated.tool_call_schema.model_json_schema() == pay.tool_call_schema.model_json_schema()
+    mine: Any = gated.tool_call_schema
+    theirs: Any = pay.tool_call_schema
+    assert mine.model_json_schema() == theirs.model_json_schema()
     assert (gated.name, gated.description, gated.args) == (pay.name, pay.description, pay.args)
 
 
@@ -360,7 +362,7 @@ async def test_an_agent_behind_a_gate_that_has_a_gate(run: Run, looppause: FakeL
     till = Till()
     client = run.client_of(looppause)
     inner_model = ScriptedChat([calling(call("pay", amount=5))])
-    inner = create_agent(inner_model, [gate_tool(till.tool(), client, **USUAL)])
+    inner: Any = create_agent(inner_model, [gate_tool(till.tool(), client, **USUAL)])
 
     def delegate(task: str) -> str:
         """Have somebody do it."""

@@ -51,7 +51,7 @@ class Case:
         return agent, pause_id
 
     async def finished(self, agent: Any) -> bool:
-        return (await self.run.state(agent)).next == ()
+        return not (await self.run.state(agent)).next
 
 
 @pytest.fixture(params=RUNS)

@@ -44,7 +44,7 @@ async def test_proofs_in_any_order_and_at_once(rig: Rig, client: Any, kind: str)
     """Four calls: answered in random order, three times each; one is rejected."""
     till, model = Till(), HearingChat([calling(*CALLS)])
     graph = AGENTS[kind](client, [till.tool()], model, None)
-    resumer = await rig.receiver({"procurement": graph})
+    resumer = await rig.receiver({"billing": graph})
     async with agents.hibernating(graph, rig.url) as attached:
         await attached.ainvoke({"messages": ["pay"]}, agents.on("t1"))
     pauses = pauses_by_amount(rig.looppause)
@@ -70,7 +70,7 @@ async def test_a_plain_node_answered_one_by_one(
     till = Till()
     graph = plain_node([gate_tool(till.tool(), client, **USUAL)])
     graph.checkpointer = None
-    resumer = await rig.receiver({"procurement": graph})
+    resumer = await rig.receiver({"billing": graph})
     pauses = await hibernate(rig, graph)
     for count, amount in enumerate(order, start=1):
         await rig.deliver(resumer, rig.looppause.decide(pauses[amount]))
@@ -84,7 +84,7 @@ async def test_many_threads_at_once(rig: Rig, client: Any) -> None:
     till = Till()
     graph = plain_node([gate_tool(till.tool(), client, **USUAL)])
     graph.checkpointer = None
-    resumer = await rig.receiver({"procurement": graph})
+    resumer = await rig.receiver({"billing": graph})
     async with agents.hibernating(graph, rig.url) as attached:
         for thread in range(6):
             calls = [call("pay", _id=f"c{n}", amount=10 * thread + n) for n in range(4)]
@@ -103,7 +103,7 @@ async def test_loop_pause_is_away_on_resume(rig: Rig, client: Any) -> None:
     till = Till()
     graph = plain_node([gate_tool(till.tool(), client, **USUAL)])
     graph.checkpointer = None
-    resumer = await rig.receiver({"procurement": graph})
+    resumer = await rig.receiver({"billing": graph})
     pauses = await hibernate(rig, graph)
     proofs = {amount: rig.looppause.decide(pause_id) for amount, pause_id in pauses.items()}
     rig.looppause.fail_next(times=1000)
@@ -128,7 +128,7 @@ async def test_a_tool_that_fails_is_tried_again(rig: Rig, client: Any) -> None:
 
     graph = plain_node([gate_tool(pay, client, **USUAL)])
     graph.checkpointer = None
-    resumer = await rig.receiver({"procurement": graph})
+    resumer = await rig.receiver({"billing": graph})
     pauses = await hibernate(rig, graph)
     for amount in (1, 2, 3, 4):
         await rig.deliver(resumer, rig.looppause.decide(pauses[amount]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from typing import Any
@@ -199,7 +200,7 @@ async def test_the_run_returns_only_once_a_slow_sibling_is_done(
         till.paid.append(("Bolt", amount))
         return f"paid {amount}"
 
-    pay.coroutine = apay  # type: ignore[attr-defined]  # typed as BaseTool
+    pay.coroutine = apay
     graph = plain_node([gate_tool(pay, run.client_of(looppause), **USUAL)])
     await run.start(graph, call("pay", _id="a", amount=1), call("pay", _id="b", amount=2))
     pauses = pauses_by_amount(looppause)
@@ -209,9 +210,7 @@ async def test_the_run_returns_only_once_a_slow_sibling_is_done(
     assert till.paid == [("Bolt", 2), ("Bolt", 1)]
 
 
-async def test_one_that_stops_before_the_other_begins(
-    run: Run, looppause: FakeLoopPause
-) -> None:
+async def test_one_that_stops_before_the_other_begins(run: Run, looppause: FakeLoopPause) -> None:
     """The thread shows both questions all the same."""
 
     def dawdle(arguments: Any) -> bool:
@@ -271,7 +270,7 @@ async def test_an_approved_tool_that_raises(
     await _despite(ConnectionError, run.answer(graph, looppause.decide(pauses[1])))
     assert pauses[2] in await run.waiting(graph)
     waiting = await run.waiting(graph)
-    resume = Command(resume={waiting[pauses[2]]: looppause.decide(pauses[2])})
+    resume: Command[Any] = Command(resume={waiting[pauses[2]]: looppause.decide(pauses[2])})
     if handled:
         await run.run(graph, resume)
         said = tool_messages(await run.state(graph))
@@ -314,10 +313,8 @@ async def test_a_tool_without_a_gate_that_raises(
 
 
 async def _despite(error: type[Exception], running: Any) -> None:
-    try:
+    with contextlib.suppress(error):
         await running
-    except error:
-        pass
 
 
 # -- trying again ------------------------------------------------------------------------------
@@ -388,3 +385,28 @@ async def test_a_run_with_few_places(run: Run, looppause: FakeLoopPause, at_once
         await run.answer(graph, looppause.decide(pause_id))
     assert sorted(till.paid) == [("ACME", n) for n in range(3)]
     assert (await run.state(graph)).next == ()
+
+
+async def test_a_tool_that_changed_while_the_thread_hibernated(
+    run: Run, looppause: FakeLoopPause
+) -> None:
+    """A deployment adds an argument: what has run stays done, what was asked counts no more."""
+    till, saver = Till(), InMemorySaver()
+
+    @tool
+    def pay(amount: int) -> str:
+        """As it was."""
+        till.paid.append(("Bolt", amount))
+        return f"paid {amount}"
+
+    before = plain_node([gate_tool(pay, run.client_of(looppause), **USUAL)], saver)
+    await run.start(before, call("pay", _id="a", amount=1), call("pay", _id="b", amount=2))
+    pauses = pauses_by_amount(looppause)
+    await run.answer(before, looppause.decide(pauses[1]))
+    after = plain_node([gate_tool(till.tool(), run.client_of(looppause), **USUAL)], saver)
+    await run.answer(after, looppause.decide(pauses[2]))
+    said = tool_messages(await run.state(after))
+    assert said[0].content == "paid 1"
+    assert "no longer the one that was approved" in said[1].content
+    assert till.paid == [("Bolt", 1)]
+    assert len(looppause.pauses) == 2

@@ -12,9 +12,24 @@ from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import PydanticUndefined
 
+from looppause_sdk.approval import ToolCall
+
 Result = TypeVar("Result")
 
-__all__ = ["answer", "invalid", "noted", "shown"]
+__all__ = ["answer", "called", "invalid", "noted", "shown"]
+
+
+def called(
+    tool: BaseTool | None,
+    name: str,
+    arguments: Mapping[str, Any],
+    call_id: str | None,
+    state: Any = None,
+) -> ToolCall:
+    """The call as a person is to see it. Raises what `shown` raises."""
+    visible = shown(tool, arguments)
+    written = {name: value for name, value in arguments.items() if name in visible}
+    return ToolCall(name, visible, call_id, state, written)
 
 
 def shown(tool: BaseTool | None, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,6 @@ from typing import Any, TypeVar
 
 from langgraph.types import interrupt
 
-from looppause_sdk._asking import Ask, AsyncAsk, Memo, aremembered, remembered
-from looppause_sdk._gates import Client, opened
-from looppause_sdk._run import answer_schema, require_checkpointer, visit
 from looppause_sdk.approval import ToolCall, approved
 from looppause_sdk.client import AsyncLoopPauseClient
 from looppause_sdk.errors import GateError
@@ -24,6 +21,9 @@ from looppause_sdk.gate import (
     json_copy,
     judge,
 )
+from looppause_sdk.langgraph._asking import Ask, AsyncAsk, Memo, aremembered, remembered
+from looppause_sdk.langgraph._gates import Client, opened
+from looppause_sdk.langgraph._run import answer_schema, require_checkpointer, visit
 
 from ._decisions import Decisions
 from ._stock import Answered, Asks, Middleware, Request, Stock, refuse_unasked_answer

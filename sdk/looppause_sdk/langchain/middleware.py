@@ -12,13 +12,13 @@ from langgraph.types import Command
 from pydantic import ValidationError
 from typing_extensions import override
 
-from looppause_sdk._calls import GatedCalls, check_client
-from looppause_sdk._gates import Client
 from looppause_sdk.approval import Approval, ToolCall
 from looppause_sdk.errors import LoopPauseConfigError
 from looppause_sdk.gate import GateResult
+from looppause_sdk.langgraph._calls import GatedCalls, check_client
+from looppause_sdk.langgraph._gates import Client
 
-from ._calls import answer, invalid, noted, shown
+from ._calls import answer, called, invalid, noted
 
 __all__ = ["ApprovalMiddleware"]
 
@@ -105,7 +105,7 @@ class ApprovalMiddleware(AgentMiddleware[Any, Any, Any]):
 
 def _call(request: ToolCallRequest) -> ToolCall:
     call = request.tool_call
-    return ToolCall(call["name"], shown(request.tool, call["args"]), call["id"], request.state)
+    return called(request.tool, call["name"], call["args"], call["id"], request.state)
 
 
 def _edited(request: ToolCallRequest, edits: Mapping[str, Any]) -> ToolCallRequest:

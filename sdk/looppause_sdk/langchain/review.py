@@ -12,12 +12,12 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 from typing_extensions import override
 
-from looppause_sdk._calls import check_client
-from looppause_sdk._gates import Client, pause_options
-from looppause_sdk._run import require_async_interrupts
 from looppause_sdk.approval import ToolCall
 from looppause_sdk.client import AsyncLoopPauseClient
 from looppause_sdk.errors import LoopPauseConfigError
+from looppause_sdk.langgraph._calls import check_client
+from looppause_sdk.langgraph._gates import Client, pause_options
+from looppause_sdk.langgraph._run import require_async_interrupts
 
 from ._decisions import Decisions
 from ._review import Review

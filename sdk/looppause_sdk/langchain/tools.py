@@ -11,12 +11,12 @@ from langgraph.config import get_config
 from pydantic import Field, ValidationError
 from typing_extensions import override
 
-from looppause_sdk._calls import GatedCalls, check_client
-from looppause_sdk._gates import Client
 from looppause_sdk.approval import Approval, ToolCall
 from looppause_sdk.errors import LoopPauseConfigError
+from looppause_sdk.langgraph._calls import GatedCalls, check_client
+from looppause_sdk.langgraph._gates import Client
 
-from ._calls import answer, invalid, noted, shown
+from ._calls import answer, called, invalid, noted
 
 __all__ = ["gate_tool"]
 
@@ -45,7 +45,8 @@ def gate_tool(tool: BaseTool | Callable[..., Any], client: Client, **approval: A
     for every answer; tools without a gate that the same node calls run again, as is LangGraph's
     way. (`create_agent` gives each call a task of its own.)
 
-    Traps: the tool needs a graph with a checkpointer around it, and raises `NoCheckpointer`
+    Traps: a ToolRetryMiddleware around it swallows a forged answer, and each try is a question of
+    its own; the tool needs a graph with a checkpointer around it, and raises `NoCheckpointer`
     without one; a subagent with a checkpointer and thread of its own swallows the interrupt, one
     compiled with `checkpointer=False` forgets that it asked. Raises `LoopPauseConfigError` for
     settings that cannot be used.
@@ -124,7 +125,7 @@ class _GatedTool(BaseTool):
         return {next(iter(self.inner.args), "tool_input"): tool_input}
 
     def _call(self, given: dict[str, Any], tool_call_id: str | None) -> ToolCall:
-        return ToolCall(self.name, shown(self.inner, given), tool_call_id)
+        return called(self.inner, self.name, given, tool_call_id)
 
     def _denied(self, call: ToolCall, denied: Any) -> Any:
         return self._answer(self.gate.approval.denial(call, denied), call.id)

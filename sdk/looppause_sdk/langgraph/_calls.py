@@ -21,14 +21,22 @@ from langgraph.func import entrypoint
 from langgraph.runtime import get_runtime
 from langgraph.types import interrupt
 
+from looppause_sdk.approval import Approval, ToolCall, approved, plain_arguments
+from looppause_sdk.client import AsyncLoopPauseClient, LoopPauseClient
+from looppause_sdk.errors import GateError, LoopPauseConfigError
+from looppause_sdk.gate import Answer, Asked, GateResult, Question, action_digest, bind, judge
+
+from ._alone import Place, alone, alone_in_loop
 from ._asking import Ask, AsyncAsk, Memo, aremembered, remembered
 from ._gates import Client, opened
-from ._run import CHECKPOINTER, answer_schema, require_checkpointer, visit
+from ._run import (
+    CHECKPOINTER,
+    answer_schema,
+    can_hibernate,
+    require_checkpointer,
+    visit,
+)
 from ._siblings import Siblings, beside, beside_others
-from .approval import Approval, ToolCall, approved, plain_arguments
-from .client import AsyncLoopPauseClient, LoopPauseClient
-from .errors import GateError, LoopPauseConfigError
-from .gate import Answer, Asked, GateResult, Question, action_digest, bind, judge
 
 __all__ = ["GatedCalls", "check_client"]
 
@@ -45,7 +53,8 @@ _SCRATCHPAD = "__pregel_scratchpad"
 class GatedCalls:
     """The gate before the calls of one tool.
 
-    A call that needs no person runs at once, without edits. Raises `NoCheckpointer` outside a graph
+    A call that needs no person runs at once, without edits, and is kept as the others are: its
+    node may run again for the sake of one that hibernates. Raises `NoCheckpointer` outside a graph
     that can hibernate, `GateError` or `LoopPauseConfigError` if the call cannot be put to a person,
     and `LoopPauseUnavailable` or `LoopPauseRequestError` if asking failed: nothing was approved,
     and nothing has run.
@@ -56,51 +65,56 @@ class GatedCalls:
 
     def run(self, call: ToolCall, act: Act, deny: Deny) -> Any:
         """What `act` makes of the person's edits to the arguments, or `deny` of the denial."""
-        if not self.approval.is_needed(call):
+        needed = self.approval.is_needed(call)
+        if not needed and not can_hibernate():
             return act({})
         place = _place()
         siblings = _siblings(place)
         name = _name(call, siblings)
-        with beside(siblings):
-            question = self._question(call, name)
-            results: list[Any] = []
+        results: list[Any] = []
 
-            def looppause_call(_name: str) -> Any:
-                memo = remembered(question, Ask(self._send(call)))
-                result = self._answered(question, memo)
-                if result["approved"]:
-                    with approved(result):
-                        results.append(act(self.approval.edits(call, result)))
-                else:
-                    results.append(deny(result))
-                return _kept(results[0])
+        def looppause_call(_name: str) -> Any:
+            results.append(act({}) if asks is None else self._decided(asks, call, act, deny))
+            return _kept(results[0])
 
+        with beside(siblings), alone(_address(place, name)):
+            asks = self._question(call, name) if needed else None
             kept: Any = _graph(looppause_call).invoke(name, _inside(place, name))
         return results[0] if results else kept[0][0]
 
     async def arun(self, call: ToolCall, act: AsyncAct, deny: Deny) -> Any:
         """`run` for coroutines."""
-        if not self.approval.is_needed(call):
+        needed = self.approval.is_needed(call)
+        if not needed and not can_hibernate():
             return await act({})
         place = _place()
         siblings = _siblings(place)
         name = _name(call, siblings)
-        async with beside_others(siblings):
-            question = self._question(call, name)
-            results: list[Any] = []
+        results: list[Any] = []
 
-            async def looppause_call(_name: str) -> Any:
-                memo = await aremembered(question, self._ask(call))
-                result = self._answered(question, memo)
-                if result["approved"]:
-                    with approved(result):
-                        results.append(await act(self.approval.edits(call, result)))
-                else:
-                    results.append(deny(result))
-                return _kept(results[0])
+        async def looppause_call(_name: str) -> Any:
+            decided = act({}) if asks is None else self._adecided(asks, call, act, deny)
+            results.append(await decided)
+            return _kept(results[0])
 
+        async with beside_others(siblings), alone_in_loop(_address(place, name)):
+            asks = self._question(call, name) if needed else None
             kept: Any = await _graph(looppause_call).ainvoke(name, _inside(place, name))
         return results[0] if results else kept[0][0]
+
+    def _decided(self, question: Question, call: ToolCall, act: Act, deny: Deny) -> Any:
+        result = self._answered(question, remembered(question, Ask(self._send(call))))
+        if not result["approved"]:
+            return deny(result)
+        with approved(result):
+            return act(self.approval.edits(call, result))
+
+    async def _adecided(self, question: Question, call: ToolCall, act: AsyncAct, deny: Deny) -> Any:
+        result = self._answered(question, await aremembered(question, self._ask(call)))
+        if not result["approved"]:
+            return deny(result)
+        with approved(result):
+            return await act(self.approval.edits(call, result))
 
     def _question(self, call: ToolCall, name: str) -> Question:
         thread_id, task_id, _ = visit()
@@ -174,11 +188,12 @@ def _siblings(place: dict[str, Any]) -> Siblings:
 def _name(call: ToolCall, siblings: Siblings) -> str:
     """What tells the call from every other of the same execution, in every execution.
 
-    Models have given several calls one id, or an empty one, but a message's arguments never change.
+    Models have given several calls one id, or an empty one, but what a message says never changes.
     """
-    if call.id is None:
+    if call.id is None or call.written is None:
         return siblings.name(call.tool)
-    return siblings.name(call.tool, call.id, action_digest(plain_arguments(call)))
+    written = plain_arguments(replace(call, arguments=call.written))
+    return siblings.name(call.tool, call.id, action_digest(written))
 
 
 def _graph(call: Callable[[str], Any]) -> Any:
@@ -188,12 +203,20 @@ def _graph(call: Callable[[str], Any]) -> Any:
     return graph
 
 
+def _address(place: dict[str, Any], name: str) -> Place:
+    return str(place.get("thread_id", "")), _namespace(place, name)
+
+
+def _namespace(place: dict[str, Any], name: str) -> str:
+    segment = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"{place['checkpoint_ns']}|looppause_call:{segment}"
+
+
 def _inside(place: dict[str, Any], name: str) -> Any:
     """Nest a graph under the call's name, instead of under its number among the node's graphs."""
-    segment = hashlib.sha256(name.encode()).hexdigest()[:16]
     configurable = {
         **place,
-        "checkpoint_ns": f"{place['checkpoint_ns']}|looppause_call:{segment}",
+        "checkpoint_ns": _namespace(place, name),
         _SCRATCHPAD: replace(place[_SCRATCHPAD], subgraph_counter=lambda: 0),
     }
     return {"configurable": configurable}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from looppause_sdk.client import AsyncLoopPauseClient, LoopPauseClient
+from looppause_sdk.errors import PauseEnded, WaitDeadlineExceeded
+
 from ._calls import check_client
 from ._gates import ActionBuilder, Client, Gate, Node, Object, Recipients, opened, pause_options
 from ._run import TwoForms, Visit, visit
 from ._threads import in_own_thread
-from .client import AsyncLoopPauseClient, LoopPauseClient
-from .errors import PauseEnded, WaitDeadlineExceeded
 
 __all__ = ["make_polling_gate"]
 

@@ -16,8 +16,8 @@ from pydantic import AfterValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from typing_extensions import override
 
-from .errors import LoopPauseConfigError, NoCheckpointer, ProofError
-from .gate import Answer
+from looppause_sdk.errors import LoopPauseConfigError, NoCheckpointer, ProofError
+from looppause_sdk.gate import Answer
 
 __all__ = [
     "NO_CHECKPOINTER",
@@ -25,6 +25,7 @@ __all__ = [
     "TwoForms",
     "Visit",
     "answer_schema",
+    "can_hibernate",
     "refusal",
     "require_async_interrupts",
     "require_checkpointer",
@@ -102,6 +103,15 @@ def require_checkpointer() -> None:
         raise NoCheckpointer(NO_CHECKPOINTER)
 
 
+def can_hibernate() -> bool:
+    """Whether what runs now stands in a graph that keeps its threads."""
+    try:
+        require_checkpointer()
+    except NoCheckpointer:
+        return False
+    return True
+
+
 def visit() -> Visit:
     """What tells this call of a gate from every other, and is the same on re-execution.
 
@@ -142,11 +152,16 @@ def refusal(error: BaseException) -> ProofError | None:
         return None
     first = error.errors(include_url=False)[0]
     reason = first.get("ctx", {}).get("error")
-    return reason if isinstance(reason, ProofError) else None
+    return _bare(reason) if isinstance(reason, ProofError) else None
 
 
 def _refused(error: ProofError) -> ValidationError:
-    kind = PydanticCustomError(_REFUSED, "{reason}", {"reason": str(error), "error": error})
+    kind = PydanticCustomError(_REFUSED, "{reason}", {"reason": str(error), "error": _bare(error)})
     return ValidationError.from_exception_data(
         "LoopPause proof", [{"type": kind, "input": "not shown"}]
     )
+
+
+def _bare(error: ProofError) -> ProofError:
+    """The error without its traceback: pydantic hides it, and all it holds, from the collector."""
+    return type(error)(*error.args)

@@ -10,10 +10,11 @@ from langgraph.errors import UnknownInterruptError
 from langgraph.types import Command
 from pydantic import ValidationError
 
-from ._json import parse_object, plain
+from looppause_sdk._json import parse_object, plain
+from looppause_sdk.errors import GateError, NoCheckpointer, NotWaiting, ThreadNotFound
+from looppause_sdk.proof import claimed_pause_id
+
 from ._run import NO_CHECKPOINTER, STRICT_RESUME, refusal
-from .errors import GateError, NoCheckpointer, NotWaiting, ThreadNotFound
-from .proof import claimed_pause_id
 
 __all__ = ["aresume_thread", "resume_thread"]
 

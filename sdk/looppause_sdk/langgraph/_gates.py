@@ -8,11 +8,12 @@ from typing import Any, Literal, Protocol
 
 from langgraph.types import interrupt
 
+from looppause_sdk.client import AsyncLoopPauseClient, LoopPauseClient, Pause
+from looppause_sdk.errors import PauseEnded, ProofError, WaitDeadlineExceeded
+from looppause_sdk.gate import Answer, Asked, Question, bind, denied, json_copy, judge
+
 from ._asking import Memo
 from ._run import Visit, answer_schema
-from .client import AsyncLoopPauseClient, LoopPauseClient, Pause
-from .errors import PauseEnded, ProofError, WaitDeadlineExceeded
-from .gate import Answer, Asked, Question, bind, denied, json_copy, judge
 
 __all__ = [
     "ActionBuilder",

@@ -13,12 +13,13 @@ LangGraph's memory of the question, so give the gate a node of its own; a subgra
 
 from __future__ import annotations
 
+from looppause_sdk.gate import GateResult
+
 from ._functions import requires_approval
 from ._interrupting import make_interrupt_gate
 from ._polling import make_polling_gate
 from ._resume import aresume_thread, resume_thread
 from ._routing import route_on_gate
-from .gate import GateResult
 
 __all__ = [
     "GateResult",

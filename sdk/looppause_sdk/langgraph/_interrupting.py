@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from looppause_sdk.client import AsyncLoopPauseClient, LoopPauseClient
+from looppause_sdk.errors import LoopPauseConfigError
+from looppause_sdk.gate import Question
+
 from ._asking import Ask, AsyncAsk, Memo, aremembered, remembered
 from ._calls import check_client
 from ._gates import (
@@ -19,9 +23,6 @@ from ._gates import (
 )
 from ._run import TwoForms, require_async_interrupts, require_checkpointer, visit
 from ._threads import in_loop_thread
-from .client import AsyncLoopPauseClient, LoopPauseClient
-from .errors import LoopPauseConfigError
-from .gate import Question
 
 __all__ = ["make_interrupt_gate"]
 

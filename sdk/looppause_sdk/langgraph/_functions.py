@@ -12,11 +12,12 @@ from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore
 from langgraph.types import StreamWriter
 
+from looppause_sdk.approval import Approval, ToolCall
+from looppause_sdk.errors import ApprovalDenied, LoopPauseConfigError
+from looppause_sdk.gate import GateResult
+
 from ._calls import GatedCalls, check_client
 from ._gates import Client
-from .approval import Approval, ToolCall
-from .errors import ApprovalDenied, LoopPauseConfigError
-from .gate import GateResult
 
 __all__ = ["requires_approval"]
 

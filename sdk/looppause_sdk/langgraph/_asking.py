@@ -18,9 +18,10 @@ from typing import Any
 from langgraph.config import get_config
 from langgraph.func import task
 
+from looppause_sdk.errors import GateError
+from looppause_sdk.gate import Question
+
 from ._threads import in_pool
-from .errors import GateError
-from .gate import Question
 
 __all__ = ["Ask", "AsyncAsk", "Memo", "aremembered", "remembered"]
 
