@@ -145,7 +145,9 @@ def test_a_langchain_tool_is_gated(style: str, looppause: FakeLoopPause, people:
     assert ledger.amounts == [10]
 
 
-@pytest.mark.parametrize("thing", [print, "pay", None, object(), BaseTool], ids=lambda thing: type(thing).__name__)
+@pytest.mark.parametrize(
+    "thing", [print, "pay", None, object(), BaseTool], ids=lambda thing: type(thing).__name__
+)
 def test_what_is_no_tool_is_refused(looppause: FakeLoopPause, thing: Any) -> None:
     """The error says how to make a tool."""
     with pytest.raises(LoopPauseConfigError, match=r"decorate a function with crewai\.tools\.tool"):
