@@ -122,7 +122,8 @@ def read_message(answer: Answer, *, attempts: int = 1, hide: str = "") -> Messag
     """
     if isinstance(answer, Failure):
         reason = _bounded(f"{type(answer.error).__name__}: {answer.error}", hide)
-        raise _unavailable(f"LoopPause cannot be reached ({reason})", attempts) from answer.error
+        said = f"LoopPause cannot be reached{_where(answer.error)} ({reason})"
+        raise _unavailable(said, attempts) from answer.error
     if is_transient(answer) or answer.status < 200:
         said = _bounded(_said(answer), hide)
         raise _unavailable(f"LoopPause answered {answer.status}{said and ': '}{said}", attempts)
@@ -136,6 +137,14 @@ def read_message(answer: Answer, *, attempts: int = 1, hide: str = "") -> Messag
             "check that LOOPPAUSE_API_URL is the API's address",
             attempts,
         ) from error
+
+
+def _where(error: Exception) -> str:
+    """The host that was tried, if the error knows: the setting may be what is wrong."""
+    try:
+        return f" at {error.request.url.host}" if isinstance(error, httpx.RequestError) else ""
+    except RuntimeError:  # no request is known
+        return ""
 
 
 def _unavailable(what: str, attempts: int) -> LoopPauseUnavailable:

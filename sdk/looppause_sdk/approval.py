@@ -168,7 +168,9 @@ def current_approval() -> GateResult:
     try:
         return _current.get()
     except LookupError:
-        raise GateError("no approved call is running here: is the tool gated?") from None
+        raise GateError(
+            "no approved call is running here: this one needed no approval (`when`), or has no gate"
+        ) from None
 
 
 @contextmanager

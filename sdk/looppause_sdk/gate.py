@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._json import parse_object, plain
+from ._trace import traceparent
 from .errors import LoopPauseConfigError, ProofInvalid, ProofMalformed
 from .idempotency import stable_idempotency_key
 from .proof import DENIAL_STATUSES, Proof
@@ -108,13 +109,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Asked:
-    """A question that LoopPause has taken: the pause, and the action a person was shown."""
+    """A question that LoopPause has taken: the pause, and the action a person was shown.
+
+    `traceparent` is the agent's span in which it was asked, if there was one.
+    """
 
     pause_id: str
     agent_id: str
     action: dict[str, Any]
     action_digest: str
     expires_at: str | None
+    traceparent: str | None = None
 
     @classmethod
     def of(cls, question: Question, pause_id: str, expires_at: str | None) -> Asked:
@@ -125,6 +130,7 @@ class Asked:
             action=question.action,
             action_digest=question.action_digest,
             expires_at=expires_at,
+            traceparent=traceparent(),
         )
 
     @classmethod
@@ -136,17 +142,19 @@ class Asked:
             action=value["action"],
             action_digest=value["action_digest"],
             expires_at=value.get("expires_at"),
+            traceparent=value.get("traceparent"),
         )
 
     def interrupt_value(self) -> dict[str, Any]:
         """The value to hibernate with; `pause_id` first, since the receiver's index reads it."""
-        return {
+        value = {
             "pause_id": self.pause_id,
             "agent_id": self.agent_id,
             "action": self.action,
             "action_digest": self.action_digest,
             "expires_at": self.expires_at,
         }
+        return value if self.traceparent is None else {**value, "traceparent": self.traceparent}
 
 
 def action_digest(action: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError, field_validator
 from looppause_sdk import LoopPauseConfigError, LoopPauseUnavailable, NoCheckpointer
 from looppause_sdk.langchain import ApprovalMiddleware
 from looppause_sdk.testing import FakeLoopPause
-from tests.agents import on
+from tests.agents import client_of, on
 from tests.chat import ScriptedChat, call, calling
 from tests.gated import RUNS, USUAL, HearingChat, Run, Till, pauses_by_amount
 from tests.gates import async_client_of
@@ -153,16 +153,39 @@ async def test_a_call_that_cannot_be_made_asks_nobody(run: Run, looppause: FakeL
     assert till.paid == [("ACME", 5)]
 
 
-async def test_a_gate_for_a_tool_that_does_not_exist(run: Run, looppause: FakeLoopPause) -> None:
-    """A made-up tool the model calls runs nothing, whatever a person says."""
-    guard = ApprovalMiddleware(run.client_of(looppause), {"steal": {}}, **USUAL)
+@pytest.mark.parametrize(
+    "tools, says",
+    [
+        ({"pya": {}}, "gates pya, which this agent does not have: it has pay"),
+        ({"pay": {"fields": ["amonut"]}}, "pay has no argument amonut to edit"),
+    ],
+)
+async def test_a_misspelt_name_runs_nothing(
+    run: Run, looppause: FakeLoopPause, tools: dict[str, Any], says: str
+) -> None:
+    """Else the tool would be without a gate, or the person's change without effect."""
+    guard = ApprovalMiddleware(run.client_of(looppause), tools, **USUAL)
     till = Till()
-    graph = agent(guard, [till.tool()], calling(call("steal", amount=5)))
-    await run.start(graph)
-    for pause_id in list(await run.waiting(graph)):
-        await run.answer(graph, looppause.decide(pause_id))
-    assert till.paid == []
-    assert (await run.state(graph)).next == ()
+    graph = agent(guard, [till.tool()], calling(call("pay", amount=5)))
+    with pytest.raises(LoopPauseConfigError, match=says):
+        await run.start(graph)
+    assert (till.paid, looppause.pauses) == ([], {})
+
+
+@pytest.mark.parametrize("tools", [["pay"], {"pay": True}, {"pay": {}}, "pay"], ids=repr)
+async def test_tools_without_settings_of_their_own(looppause: FakeLoopPause, tools: Any) -> None:
+    """Named in a list, or as HumanInTheLoopMiddleware has it."""
+    till, run = Till(), RUNS["sync"]
+    guard = ApprovalMiddleware(run.client_of(looppause), tools, **USUAL)
+    await run.start(agent(guard, [till.tool()], calling(call("pay", amount=5))))
+    assert (till.paid, len(looppause.pauses)) == ([], 1)
+
+
+@pytest.mark.parametrize("tools", [{}, [], {"pay": False}, {"pay": "yes"}], ids=repr)
+def test_tools_that_cannot_be_read(looppause: FakeLoopPause, tools: Any) -> None:
+    """Refused at construction, in the SDK's own words."""
+    with pytest.raises(LoopPauseConfigError, match=r"no tools to gate|must be its settings"):
+        ApprovalMiddleware(client_of(looppause), tools, **USUAL)
 
 
 async def test_loop_pause_is_away_on_asking(run: Run, looppause: FakeLoopPause) -> None:

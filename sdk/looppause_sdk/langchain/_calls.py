@@ -76,7 +76,8 @@ def noted(result: Result, edits: Mapping[str, Any]) -> Result:
     if not edits or not isinstance(result, ToolMessage) or not isinstance(result.content, str):
         return result
     changes = ", ".join(f"{name}={value!r}" for name, value in edits.items())
-    note = f"The reviewer changed this call to {changes} before it ran. Its result:\n"
+    how = "and it failed" if result.status == "error" else "before it ran. Its result"
+    note = f"The reviewer changed this call to {changes} {how}:\n"
     return cast("Result", result.model_copy(update={"content": note + result.content}))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware
@@ -28,8 +28,9 @@ Result = ToolMessage | Command[Any]
 class ApprovalMiddleware(AgentMiddleware[Any, Any, Any]):
     """No call of these tools without a person's approval.
 
-    `tools` maps their names to settings of `Approval`, and `defaults` are settings for all of
-    them; `agent_id` and `recipients` must be among them::
+    `tools` names them, or maps their names to settings of `Approval` (`{}` or True for none of
+    their own); `defaults` are settings for all of them. `agent_id` and `recipients` must be among
+    them::
 
         ApprovalMiddleware(
             client,
@@ -48,29 +49,32 @@ class ApprovalMiddleware(AgentMiddleware[Any, Any, Any]):
     `gate_tool` there. List it before middleware that retries tools. The agent needs a
     checkpointer: calls raise `NoCheckpointer` without one.
 
-    Raises `LoopPauseConfigError` for settings that cannot be used. A name that no tool has is not
-    found out before the model calls it.
+    Raises `LoopPauseConfigError` for settings that cannot be used; for a name that no tool of the
+    agent has, and for `fields` that are no arguments, before the first tool runs.
     """
 
     def __init__(
-        self, client: Client, tools: Mapping[str, Mapping[str, Any]], **defaults: Any
+        self,
+        client: Client,
+        tools: Mapping[str, Mapping[str, Any] | bool] | Iterable[str],
+        **defaults: Any,
     ) -> None:
         super().__init__()
         check_client(client)
-        if not tools:
-            raise LoopPauseConfigError(
-                'ApprovalMiddleware was given no tools to gate: name them, e.g. {"pay": {}}'
-            )
         self._gates = {
             name: GatedCalls(client, Approval.of({**defaults, **own}, tool=name))
-            for name, own in tools.items()
+            for name, own in _by_name(tools).items()
         }
+
+    def _gate_for(self, request: ToolCallRequest) -> GatedCalls | None:
+        _require_tools(self._gates, request)
+        return self._gates.get(request.tool_call["name"])
 
     @override
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Result]
     ) -> Result:
-        gate = self._gates.get(request.tool_call["name"])
+        gate = self._gate_for(request)
         if gate is None:
             return handler(request)
         try:
@@ -88,7 +92,7 @@ class ApprovalMiddleware(AgentMiddleware[Any, Any, Any]):
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Result]]
     ) -> Result:
-        gate = self._gates.get(request.tool_call["name"])
+        gate = self._gate_for(request)
         if gate is None:
             return await handler(request)
         try:
@@ -103,9 +107,41 @@ class ApprovalMiddleware(AgentMiddleware[Any, Any, Any]):
         return result
 
 
+def _require_tools(gates: Mapping[str, GatedCalls], request: ToolCallRequest) -> None:
+    """A misspelt name would leave its tool without a gate, and nobody would notice."""
+    tools = {tool.name: tool for tool in request.runtime.tools}
+    if not tools:
+        return
+    if unknown := sorted(set(gates) - set(tools)):
+        raise LoopPauseConfigError(
+            f"ApprovalMiddleware gates {', '.join(unknown)}, which this agent does not have: "
+            f"it has {', '.join(sorted(tools))}"
+        )
+    for name, gate in gates.items():
+        gate.approval.check_fields(tools[name].args, tool=name)
+
+
 def _call(request: ToolCallRequest) -> ToolCall:
     call = request.tool_call
     return called(request.tool, call["name"], call["args"], call["id"], request.state)
+
+
+def _by_name(tools: Any) -> dict[str, Mapping[str, Any]]:
+    named = dict(tools) if isinstance(tools, Mapping) else {key: {} for key in _names(tools)}
+    if not named:
+        raise LoopPauseConfigError(
+            'ApprovalMiddleware was given no tools to gate: name them, e.g. {"pay": {}}'
+        )
+    for name, own in named.items():
+        if own is not True and not isinstance(own, Mapping):
+            raise LoopPauseConfigError(
+                f"the approval of {name} must be its settings, or {{}} for none, not {own!r}"
+            )
+    return {name: {} if own is True else own for name, own in named.items()}
+
+
+def _names(tools: Any) -> list[str]:
+    return [tools] if isinstance(tools, str) else list(tools)
 
 
 def _edited(request: ToolCallRequest, edits: Mapping[str, Any]) -> ToolCallRequest:

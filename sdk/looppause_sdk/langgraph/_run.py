@@ -96,8 +96,8 @@ def require_checkpointer() -> None:
         configurable = get_config().get("configurable", {})
     except RuntimeError as error:
         raise NoCheckpointer(
-            "an interrupt gate only works as a node of a graph, and under `ainvoke` from "
-            "Python 3.11 on"
+            "what asks for approval and hibernates has to run inside a graph with a checkpointer, "
+            "and under `ainvoke` only from Python 3.11 on"
         ) from error
     if configurable.get(CHECKPOINTER) in (None, False):
         raise NoCheckpointer(NO_CHECKPOINTER)
