@@ -7,37 +7,35 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from looppause_sdk import AsyncLoopPauseClient
-
 from .collect import collect, refusal
 from .db import SCHEMA, Pool, open_pool
-from .errors import SettingsError
-from .flows import FlowPauses, Flows
+from .flows import Flows
+from .gauges import Gauges
 from .graphs import Graphs
+from .hooks import Callback, Hooked
 from .http import unavailable
 from .intake import Intake
-from .locks import ThreadLocks
-from .migrate import check_checkpoints_migrated, check_migrated
+from .metrics import Metrics
+from .migrate import check_migrated
+from .operator.acting import Acting
+from .operator.api import Operating, OperatorApi
+from .operator.dashboard.desk import Desks
+from .operator.dashboard.pages import Dashboard
+from .operator.reading import Reading
 from .pauses import Pauses
 from .readiness import problems, require
 from .receive import receive
-from .reconcile import Reconciler
-from .resume import Resumption
-from .rules import Policy
+from .resuming import open_witness, resuming
+from .scrape import Scrape
 from .settings import Settings
 from .telemetry import get_logger
-from .thread_runs import ThreadPauses
-from .threads import Threads
-from .tokens import Token
+from .tracing import tracing_with
 from .waiting import WaitingRoom
-from .watchlist import Watchlist
-from .worker import Timing, build_queue, working
 
 __all__ = ["Resumer"]
 
@@ -55,9 +53,11 @@ log = get_logger()
 class _Running:
     """What exists while the receiver runs."""
 
-    pool: Pool
     intake: Intake
     room: WaitingRoom
+    operating: Operating
+    pool: Pool
+    gauges: Gauges
 
 
 class Resumer:
@@ -68,6 +68,8 @@ class Resumer:
     classes, and needs `looppause-sdk[crewai]`. Serve `app` by itself, or mount
     it and enter `lifespan` in the host's; `worker=False` leaves resuming to other processes.
     `settings` stands for all other arguments; `more` are the further fields of `Settings`.
+    `on_resumed`, `on_parked` and `on_failed` are called with a `HookEvent` where the worker runs.
+    `tracer_provider` is OpenTelemetry's, where it is not to be the one of the process.
 
     Raises `SettingsError` that lists every fault.
     """
@@ -83,6 +85,10 @@ class Resumer:
         public_keys: Sequence[str] = (),
         worker: bool = True,
         settings: Settings | None = None,
+        on_resumed: Callback | None = None,
+        on_parked: Callback | None = None,
+        on_failed: Callback | None = None,
+        tracer_provider: Any = None,
         **more: Any,
     ) -> None:
         self.settings = settings or Settings(
@@ -96,27 +102,56 @@ class Resumer:
         )
         self.graphs = Graphs(self.settings.graphs)
         self.flows = Flows(self.settings.flows)
+        self.metrics = Metrics.of_receiver()
+        self._tracing = tracing_with(tracer_provider)
+        self.scrape = Scrape(
+            self.metrics, self.settings.tokens, self.settings.metrics_public, self._gauges
+        )
+        self._callbacks: dict[Hooked, Callback | None] = {
+            "resumed": on_resumed,
+            "parked": on_parked,
+            "failed": on_failed,
+        }
         self._with_worker = worker
         self._running: _Running | None = None
+        self._desks = Desks(self.settings, self.graphs, self._operating)
         self.app = Starlette(
             routes=[
                 Route("/webhooks/looppause", self._receive, methods=["POST"]),
                 Route("/pauses/{pause_id:path}", self._collect, methods=["GET"]),
                 Route("/healthz", self._healthz),
                 Route("/readyz", self._readyz),
+                Route("/metrics", self.scrape.answer),
+                *OperatorApi(self.settings.tokens, self._operating).routes(),
+                *Dashboard(self.settings.tokens, self._desks.now).routes(),
             ],
             lifespan=self.lifespan,
         )
 
     @classmethod
     def from_env(
-        cls, env: Mapping[str, str] | None = None, *, worker: bool = True, **given: Any
+        cls,
+        env: Mapping[str, str] | None = None,
+        *,
+        worker: bool = True,
+        on_resumed: Callback | None = None,
+        on_parked: Callback | None = None,
+        on_failed: Callback | None = None,
+        tracer_provider: Any = None,
+        **given: Any,
     ) -> Resumer:
         """Settings from the environment; `given` ones that are not None win.
 
         Raises `SettingsError` that lists every fault.
         """
-        return cls(settings=Settings.from_env(env, **given), worker=worker)
+        return cls(
+            settings=Settings.from_env(env, **given),
+            worker=worker,
+            on_resumed=on_resumed,
+            on_parked=on_parked,
+            on_failed=on_failed,
+            tracer_provider=tracer_provider,
+        )
 
     def __repr__(self) -> str:
         return f"Resumer(graphs={sorted(self.settings.graphs)}, running={self.is_running})"
@@ -146,13 +181,22 @@ class Resumer:
             settings = self.settings
             pool = await stack.enter_async_context(self._open_pool())
             pauses = Pauses(pool)
-            intake = Intake(pauses, settings.signing_secrets, settings.public_keys)
+            intake = Intake(
+                pauses,
+                settings.signing_secrets,
+                settings.public_keys,
+                metrics=self.metrics,
+                tracing=self._tracing,
+            )
+            await stack.enter_async_context(intake.refusals.storing(pool))
             if self._with_worker:
-                _require_graphs(settings)
-                await self._enter_worker(stack, pauses, intake)
+                await self._enter_worker(stack, intake)
             room = WaitingRoom(settings.database_url, pauses)
             await stack.enter_async_context(room.running())
-            self._running = _Running(pool, intake, room)
+            await stack.enter_async_context(self._desks.running())
+            operating = Operating(Reading(pool, settings.stall_seconds), Acting(pool))
+            gauges = Gauges(pool, settings.stall_seconds)
+            self._running = _Running(intake, room, operating, pool, gauges)
             registered = {"graphs": sorted(settings.graphs), "flows": sorted(settings.flows)}
             log.info("started", **registered, worker=self._with_worker)
             try:
@@ -177,7 +221,7 @@ class Resumer:
         """
         if self._running is None:
             raise RuntimeError(NOT_STARTED)
-        return await Watchlist(self._running.pool).reopen(pause_ids)
+        return await self._running.operating.acting.retry(pause_ids, by="program")
 
     @asynccontextmanager
     async def _open_pool(self) -> AsyncIterator[Pool]:
@@ -190,42 +234,14 @@ class Resumer:
             await require(pool, check_migrated)
             yield pool
 
-    async def _enter_worker(self, stack: AsyncExitStack, pauses: Pauses, intake: Intake) -> None:
-        settings = self.settings
-        url = settings.checkpoints_at
-        checkpoints = await stack.enter_async_context(
-            open_pool(url, size=settings.concurrency + 2, name="checkpoints")
+    async def _enter_worker(self, stack: AsyncExitStack, intake: Intake) -> None:
+        witness = await stack.enter_async_context(
+            open_witness(
+                self.settings, intake.pauses.pool, self.metrics, intake.tracing, self._callbacks
+            )
         )
-        await require(checkpoints, check_checkpoints_migrated)
-        graphs = await self.graphs.load_all()
-        await self.flows.load_all()
-        threads = Threads.of(checkpoints, graphs, settings.serializer)
-        flows = FlowPauses(checkpoints, self.flows, url)
-        watchlist = Watchlist(pauses.pool)
-        resumption = Resumption(
-            pauses=pauses,
-            kinds=[ThreadPauses(threads, self.graphs, watchlist), flows],
-            locks=await stack.enter_async_context(ThreadLocks(url).running()),
-            policy=_policy(settings),
-            verify=intake.verify,
-        )
-        reconciler = Reconciler(
-            watchlist=watchlist,
-            intake=intake,
-            threads=threads,
-            graphs=self.graphs,
-            flows=flows,
-            looppause=await stack.enter_async_context(_looppause(settings)),
-            interval=settings.reconcile_seconds,
-        )
-        timing = Timing(
-            stall=settings.stall_seconds,
-            drain=settings.drain_seconds,
-            reconcile=settings.reconcile_seconds,
-        )
-        queue = build_queue(resumption, reconciler, timing)
         await stack.enter_async_context(
-            working(queue, pauses.pool, concurrency=settings.concurrency, timing=timing)
+            resuming(self.settings, self.graphs, self.flows, intake, witness)
         )
 
     async def _receive(self, request: Request) -> JSONResponse:
@@ -235,12 +251,18 @@ class Resumer:
         return await receive(request, self._running.intake, max_bytes=self.settings.max_body_bytes)
 
     async def _collect(self, request: Request) -> Response:
-        if refused := refusal(request, [*map(Token.of, self.settings.read_tokens)]):
+        if refused := refusal(request, self.settings.tokens):
             return refused
         if self._running is None:
             log.error("not_started", advice=NOT_STARTED)
             return unavailable(NOT_STARTED)
         return await collect(request, self._running.room)
+
+    def _gauges(self) -> Gauges | None:
+        return self._running.gauges if self._running else None
+
+    def _operating(self) -> Operating | None:
+        return self._running.operating if self._running else None
 
     async def _healthz(self, _request: Request) -> JSONResponse:
         return JSONResponse({"status": "ok"})
@@ -252,46 +274,3 @@ class Resumer:
         if found:
             return unavailable("; ".join(found))
         return JSONResponse({"status": "ready"})
-
-
-def _policy(settings: Settings) -> Policy:
-    return Policy(
-        settle_seconds=settings.settle_seconds,
-        early_seconds=settings.early_hours * 3600,
-        retry_delays=settings.retry_delays,
-        stall_seconds=settings.stall_seconds,
-    )
-
-
-@asynccontextmanager
-async def _looppause(settings: Settings) -> AsyncIterator[AsyncLoopPauseClient | None]:
-    """The client the sweep asks with; None without an API key."""
-    if settings.api_key is None:
-        log.warning(
-            "reconcile_without_looppause",
-            advice="set LOOPPAUSE_API_KEY, else lost webhooks and expiries are never found out",
-        )
-        yield None
-        return
-    async with httpx.AsyncClient(timeout=10.0) as http_client:
-        yield AsyncLoopPauseClient(
-            settings.api_key,
-            base_url=settings.api_url,
-            signing_secrets=settings.signing_secrets,
-            public_keys=settings.public_keys,
-            http_client=http_client,
-            max_attempts=2,
-            env={},
-        )
-
-
-def _require_graphs(settings: Settings) -> None:
-    if not settings.graphs and not settings.flows:
-        raise SettingsError(
-            [
-                (
-                    "no graph to resume: set RESUMER_GRAPHS to name=module:attribute, where name "
-                    "is the agent_id of its gates, or * for every agent; RESUMER_FLOWS for flows"
-                )
-            ]
-        )

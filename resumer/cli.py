@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from psycopg_pool import PoolTimeout
 
 from looppause_sdk.errors import LoopPauseError
 
 from .app import Resumer
-from .commands import add_commands
-from .db import SCHEMA, Pool, open_pool
-from .emulator import Emulator, PauseFileError, open_emulator
-from .errors import DatabaseNotReady, ResumerError
-from .migrate import check_migrated
+from .commands import add_pause_commands, add_trial_commands
+from .commands.emulating import emulate
+from .commands.options import Database, FlowNames, GraphNames, Host, Port
+from .emulator import PauseFileError, open_emulator
+from .errors import ResumerError
 from .migrate import migrate as run_migrations
-from .model import State
 from .node_threads import NodeThreads, end_by_force
-from .pauses import Pauses
 from .serving import serving, stop_signals
 from .settings import Settings
-from .tables import print_json, print_pauses
 from .telemetry import get_logger, log_to
-from .watchlist import Watchlist
+from .tracing import exporting
 
 __all__ = ["main"]
 
@@ -36,7 +32,8 @@ T = TypeVar("T")
 
 NODE_THREADS = 64
 SPARE_SECONDS = 5.0
-MOST_AT_ONCE = 10_000
+YOUR_GRAPH = "Your graph"
+ALONE = "Without a person"
 
 app = typer.Typer(
     name="resumer",
@@ -46,29 +43,9 @@ app = typer.Typer(
     "New here? Run `resumer dev`: it starts everything on this machine.",
     epilog="Settings come from the environment: RESUMER_DATABASE_URL (or DATABASE_URL), "
     "RESUMER_GRAPHS (name=module:attribute, ...), LOOPPAUSE_SIGNING_SECRET or "
-    "LOOPPAUSE_PUBLIC_KEYS. The README has them all.",
+    "LOOPPAUSE_PUBLIC_KEYS. The README has them all.\n\n"
+    "`resumer --install-completion` completes commands, states and ids of pauses in your shell.",
 )
-
-Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.", envvar="PORT")]
-Database = Annotated[
-    str | None,
-    typer.Option(help="PostgreSQL URL; else RESUMER_DATABASE_URL or DATABASE_URL."),
-]
-GraphNames = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--graph",
-        help="name=module:attribute of a graph to resume, once for each; else RESUMER_GRAPHS.",
-    ),
-]
-FlowNames = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--flow",
-        help="name=module:attribute of a CrewAI flow class, once for each; else RESUMER_FLOWS.",
-    ),
-]
 
 
 def main() -> None:
@@ -104,19 +81,52 @@ def _options(
 def dev(
     graph: Annotated[
         str | None,
-        typer.Option(help="Your own graph, as module:attribute or path.py:attribute."),
+        typer.Option(
+            help="Your own graph, as module:attribute or path.py:attribute; else an example's.",
+            rich_help_panel=YOUR_GRAPH,
+        ),
     ] = None,
     state: Annotated[
         str | None,
-        typer.Option("--input", help="JSON to start your graph with; without it, none is started."),
+        typer.Option(
+            "--input",
+            metavar="JSON",
+            help="A state to start your graph with; without it, none is started.",
+            rich_help_panel=YOUR_GRAPH,
+        ),
     ] = None,
+    reload: Annotated[
+        bool,
+        typer.Option(
+            help="Load your graph anew when you save it; what hibernates goes on with it.",
+            rich_help_panel=YOUR_GRAPH,
+        ),
+    ] = True,
     approve: Annotated[
-        bool, typer.Option("--approve", help="Approve by itself, then exit.")
+        bool, typer.Option("--approve", help="Approve by itself, then exit.", rich_help_panel=ALONE)
     ] = False,
-    reject: Annotated[bool, typer.Option("--reject", help="Reject by itself, then exit.")] = False,
-    data: Annotated[Path, typer.Option(help="Folder for PostgreSQL and the inbox.")] = Path(
-        ".resumer"
-    ),
+    reject: Annotated[
+        bool, typer.Option("--reject", help="Reject by itself, then exit.", rich_help_panel=ALONE)
+    ] = False,
+    open_inbox: Annotated[
+        bool | None,
+        typer.Option(
+            "--open/--no-open",
+            help="Open the inbox in a browser; else only on a terminal of a desktop.",
+            show_default=False,
+        ),
+    ] = None,
+    expose: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A tunnel's public address: gates get it as webhook_url, and it is tried out. "
+            "`--expose how` tells how to get one.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path, typer.Option(help="Folder for PostgreSQL and the inbox; threads outlive a restart.")
+    ] = Path(".resumer"),
     database_url: Annotated[
         str | None, typer.Option(help="Your own PostgreSQL instead of the embedded one.")
     ] = None,
@@ -126,7 +136,17 @@ def dev(
     host: Host = "127.0.0.1",
     port: Port = 8777,
 ) -> None:
-    """Start everything on this machine: PostgreSQL, a local LoopPause, the receiver, an agent."""
+    """Start everything on this machine: PostgreSQL, a local LoopPause, the receiver, an agent.
+
+    Open the inbox it names and decide: the thread that hibernates wakes up. There is nothing to
+    set up. Ctrl-C stops it all; what waits is kept in --data, and goes on with the next start.
+
+    An example agent asks: resumer dev
+
+    Yours asks: resumer dev --graph agent.py:graph --input '{"amount": 5}'
+
+    Yours runs elsewhere: resumer dev --graph agent.py:graph
+    """
     from .dev import Dev
 
     if approve and reject:
@@ -142,6 +162,9 @@ def dev(
         scheme=_scheme(scheme),
         host=host,
         port=0 if decision and port == 8777 else port,
+        reload=reload,
+        opens=open_inbox,
+        expose=expose,
     )
     raise typer.Exit(asyncio.run(_in_a_loop_of_ours(session.run())))
 
@@ -165,9 +188,20 @@ def web(host: Host = "127.0.0.1", port: Port = 8000, database_url: Database = No
 
 
 @app.command()
-def worker(database_url: Database = None, graph: GraphNames = None, flow: FlowNames = None) -> None:
+def worker(
+    database_url: Database = None,
+    graph: GraphNames = None,
+    flow: FlowNames = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Serve /metrics for Prometheus on this port."),
+    ] = None,
+    metrics_host: Annotated[
+        str, typer.Option(help="Address for /metrics; others than this machine need the token.")
+    ] = "127.0.0.1",
+) -> None:
     """Resume threads only; `resumer web` receives the proofs."""
-    _run(_work(_settings(database_url, graph, flow)))
+    _run(_work(_settings(database_url, graph, flow), metrics_host, metrics_port))
 
 
 @app.command()
@@ -184,41 +218,7 @@ def migrate(
     typer.echo("migrated")
 
 
-@app.command()
-def pauses(
-    state: Annotated[
-        State | None,
-        typer.Option(metavar="STATE", help=f"Only those in this state: {', '.join(State)}."),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, the latest first.")] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    database_url: Database = None,
-) -> None:
-    """List pauses: where each stands, and why it is not finished."""
-    rows = _run(_with_pool(database_url, lambda pool: Pauses(pool).listed(state, limit=limit)))
-    (print_json if as_json else print_pauses)(rows)
-
-
-@app.command()
-def retry(
-    pause_ids: Annotated[
-        list[str] | None, typer.Argument(help="Parked or failed pauses to take up again.")
-    ] = None,
-    all_parked: Annotated[
-        bool, typer.Option("--all-parked", help="Every pause that is parked.")
-    ] = False,
-    database_url: Database = None,
-) -> None:
-    """Take parked or failed pauses up again, from the start of their retries."""
-    if bool(pause_ids) == all_parked:
-        raise typer.BadParameter("give pause ids, or --all-parked")
-    reopened = _run(_with_pool(database_url, lambda pool: _reopen(pool, pause_ids)))
-    for pause_id in reopened:
-        typer.echo(f"{pause_id} is taken up again")
-    left = [pause_id for pause_id in pause_ids or () if pause_id not in reopened]
-    for pause_id in left:
-        typer.echo(f"{pause_id} is neither parked nor failed", err=True)
-    raise typer.Exit(1 if left else 0)
+add_pause_commands(app)
 
 
 @app.command()
@@ -240,12 +240,10 @@ def emulator(
 ) -> None:
     """A local LoopPause to develop against: its API, an inbox page, signed webhooks."""
     with open_emulator(scheme=_scheme(scheme), secret=secret, api_key=api_key, file=file) as local:
-        _run(
-            _emulate(local, host, port, made_up={"key": api_key is None, "secret": secret is None})
-        )
+        _run(emulate(local, host, port, made_up={"key": api_key is None, "secret": secret is None}))
 
 
-add_commands(app)
+add_trial_commands(app)
 
 
 def _scheme(text: str) -> Any:
@@ -267,24 +265,6 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(_in_a_loop_of_ours(work))
 
 
-async def _with_pool(database_url: str | None, ask: Callable[[Pool], Awaitable[T]]) -> T:
-    url, _ = Settings.database_urls(database_url, None)
-    async with open_pool(url, size=1, schema=SCHEMA, name="cli") as pool:
-        try:
-            async with pool.connection() as connection:
-                await check_migrated(connection)
-        except PoolTimeout as error:
-            raise DatabaseNotReady("the database does not answer") from error
-        return await ask(pool)
-
-
-async def _reopen(pool: Pool, pause_ids: Sequence[str] | None) -> list[str]:
-    if pause_ids is None:
-        parked = await Pauses(pool).listed(State.PARKED, limit=MOST_AT_ONCE)
-        pause_ids = [row["pause_id"] for row in parked]
-    return await Watchlist(pool).reopen(pause_ids)
-
-
 async def _in_a_loop_of_ours(work: Coroutine[Any, Any, T]) -> T:
     asyncio.get_running_loop().set_default_executor(NodeThreads(NODE_THREADS))
     return await work
@@ -294,6 +274,7 @@ async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> N
     resumer = Resumer(settings=settings, worker=worker)
     with stop_signals() as stop:
         async with (
+            exporting(),
             resumer.running(),
             serving(resumer.app, host, port, drain_seconds=settings.drain_seconds) as address,
         ):
@@ -303,27 +284,13 @@ async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> N
             end_by_force(2 * settings.drain_seconds + SPARE_SECONDS)
 
 
-async def _work(settings: Settings) -> None:
-    with stop_signals() as stop:
-        async with Resumer(settings=settings).running():
-            await stop.wait()
-            end_by_force(2 * settings.drain_seconds + SPARE_SECONDS)
-
-
-async def _emulate(
-    emulator: Emulator, host: str, port: int, *, made_up: Mapping[str, bool]
-) -> None:
+async def _work(settings: Settings, metrics_host: str, metrics_port: int | None) -> None:
+    resumer = Resumer(settings=settings)
     with stop_signals() as stop:
         async with (
-            emulator.running(),
-            serving(emulator.app, host, port, drain_seconds=3.0) as address,
+            exporting(),
+            resumer.running(),
+            resumer.scrape.served(metrics_host, metrics_port),
         ):
-            typer.echo(f"Inbox and API on {address}/ (Ctrl-C stops). For your agent:")
-            typer.echo(f"  LOOPPAUSE_API_URL={address}")
-            if made_up["key"]:
-                typer.echo("  LOOPPAUSE_API_KEY=anything")
-            if emulator.fake.scheme == "ed25519":
-                typer.echo(f"  LOOPPAUSE_PUBLIC_KEYS='[\"{emulator.fake.public_key}\"]'")
-            elif made_up["secret"]:
-                typer.echo(f"  LOOPPAUSE_SIGNING_SECRET={emulator.fake.secret}")
             await stop.wait()
+            end_by_force(2 * settings.drain_seconds + SPARE_SECONDS)

@@ -16,12 +16,13 @@ from .errors import DatabaseNotReady, TooManyWaiting
 from .http import error_response, unavailable
 from .model import Standing
 from .telemetry import Seldom, get_logger
-from .tokens import Token, is_known
+from .tokens import Token, identify
 from .waiting import WaitingRoom
 
 __all__ = ["collect", "refusal"]
 
 LONGEST_WAIT = 60
+OFF = "nobody may read here: RESUMER_READ_TOKENS is not set"
 
 _SECONDS = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
 
@@ -29,11 +30,11 @@ log = get_logger()
 complaints = Seldom(log)
 
 
-def refusal(request: Request, tokens: Sequence[Token]) -> JSONResponse | None:
-    """The response to who may not read, or None."""
+def refusal(request: Request, tokens: Sequence[Token], *, off: str = OFF) -> JSONResponse | None:
+    """The response to who may not read, or None. `off` is told where nobody may."""
     if not tokens:
-        return error_response(404, "nobody may read here: RESUMER_READ_TOKENS is not set")
-    if is_known(request.headers.get("authorization"), tokens):
+        return error_response(404, off)
+    if identify(request.headers.get("authorization"), tokens):
         return None
     complaints.warning("reading_refused", client=request.client and request.client.host)
     response = error_response(401, "the bearer token is missing or not one of ours")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,14 +25,17 @@ MAKE_CLIENT = "make its client as LoopPauseClient(), which reads the environment
 
 @dataclass
 class DevAgent:
-    """The agent's side: threads that ask, and what becomes of them."""
+    """The agent's side: threads that ask, and what becomes of them.
+
+    `graph` may be exchanged. `leads_here` says whether proofs for an address reach the receiver.
+    """
 
     threads: Threads
     graph: Any
     emulator: Emulator
     say: Console
     inbox: str
-    webhook: str
+    leads_here: Callable[[str | None], bool]
     waiting: dict[str, str] = field(default_factory=dict)
 
     async def ask(self, state: Mapping[str, Any]) -> str | None:
@@ -104,7 +107,7 @@ class DevAgent:
             f"  Its thread {self.waiting[pause_id]} hibernates in PostgreSQL; no process waits."
         )
         webhook = request.get("webhook_url")
-        if webhook != self.webhook:
+        if not self.leads_here(webhook):
             self.say.print(
                 f"  [bold red]Its proof goes to {escape(str(webhook))}[/], not to the receiver "
                 "here: leave webhook_url out, LOOPPAUSE_WEBHOOK_URL has it."
@@ -114,4 +117,11 @@ class DevAgent:
 def _outcome(seen: Inspection, values: Mapping[str, Any]) -> str:
     """What to say of a graph that writes no `result`."""
     how = "waits at its next gate" if seen.pending else "finished"
-    return f"The thread {how}. Its state: {', '.join(sorted(values))}"
+    messages = values.get("messages")
+    last = getattr(messages[-1], "text", None) if isinstance(messages, list) and messages else None
+    said = f"It says: {last}" if isinstance(last, str) and last else f"Its state: {_names(values)}"
+    return f"The thread {how}. {said}"
+
+
+def _names(values: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(values))

@@ -22,6 +22,7 @@ class EnvironmentReader:
     def settings(self) -> dict[str, Any]:
         """The settings that are there, under the names of the fields of `Settings`."""
         secrets = [self.text("LOOPPAUSE_SIGNING_SECRET"), *self.array("LOOPPAUSE_SIGNING_SECRETS")]
+        hook_secrets = [self.text("RESUMER_HOOK_SECRET"), *self.array("RESUMER_HOOK_SECRETS")]
         values = {
             "database_url": self.text("RESUMER_DATABASE_URL") or self.text("DATABASE_URL"),
             "checkpoint_url": self.text("RESUMER_CHECKPOINT_URL"),
@@ -32,6 +33,12 @@ class EnvironmentReader:
             "api_key": self.text("LOOPPAUSE_API_KEY") or None,
             "api_url": self.text("LOOPPAUSE_API_URL") or None,
             "read_tokens": self.array("RESUMER_READ_TOKENS"),
+            "act_tokens": self.array("RESUMER_ACT_TOKENS"),
+            "metrics_public": self.flag("RESUMER_METRICS_PUBLIC"),
+            "hook_url": self.text("RESUMER_HOOK_URL") or None,
+            "hook_secrets": tuple(dict.fromkeys(filter(None, hook_secrets))),
+            "hook_events": self.words("RESUMER_HOOK_EVENTS") or None,
+            "hash_responders": self.flag("RESUMER_HASH_RESPONDERS"),
         }
         numbers: dict[str, Callable[[str], Any]] = {
             "max_body_bytes": _whole_number,
@@ -52,6 +59,15 @@ class EnvironmentReader:
     def text(self, variable: str) -> str:
         """The variable without white space around it; empty if it is not set."""
         return self.env.get(variable, "").strip()
+
+    def flag(self, variable: str) -> bool | None:
+        """1, true, yes or on; 0, false, no or off; None if it is not set."""
+        text = self.text(variable)
+        return self._convert(variable, text, _yes_or_no) if text else None
+
+    def words(self, variable: str) -> tuple[str, ...]:
+        """Words separated by commas."""
+        return tuple(filter(None, map(str.strip, self.text(variable).split(","))))
 
     def array(self, variable: str) -> tuple[str, ...]:
         """A JSON array of strings."""
@@ -106,6 +122,14 @@ def _whole_number(text: str) -> int:
         return int(text)
     except ValueError:
         raise ValueError("must be a whole number, e.g. 10") from None
+
+
+def _yes_or_no(text: str) -> bool:
+    if text.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if text.lower() in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError("must be 1 or 0")
 
 
 def _number(text: str) -> float:

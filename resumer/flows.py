@@ -18,7 +18,7 @@ from looppause_sdk.flow_tables import flow_lock
 from .db import Pool
 from .errors import GraphNotLoaded
 from .graphs import Graphs, attribute_of
-from .hibernation import Fault, Run
+from .hibernation import Fault, Run, Verb
 from .model import (
     AlreadyResumed,
     Outcome,
@@ -72,6 +72,10 @@ class FlowPlace:
     agent_id: str | None
     asked_at: datetime
     is_ended: bool
+    action: Any = None
+    traceparent: str | None = None
+    checkpoint_id: None = None
+    checkpoint_ns: None = None
 
     @property
     def thread_id(self) -> str:
@@ -176,7 +180,7 @@ class _FlowRun:
     side: FlowPauses
     flow_class: Any
     place: FlowPlace
-    verb: str = "resuming"
+    verb: Verb = "resuming"
     has_begun: bool = False
     refusal: ProofError | None = None
 

@@ -6,14 +6,16 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from .model import Outcome, Parked, PauseRecord, Place
 from .rules import Policy
 
-__all__ = ["Fault", "Hibernating", "Run", "brief"]
+__all__ = ["Fault", "Hibernating", "Run", "Verb", "brief"]
 
 ERROR_CHARS = 8_000
+
+Verb = Literal["resuming", "continuing"]
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Run(Protocol):
         """Where it goes on from."""
 
     @property
-    def verb(self) -> str:
-        """`resuming` or `continuing`, for the log."""
+    def verb(self) -> Verb:
+        """What it does, for the log."""
 
     async def go_on(self, answer: Any) -> None:
         """Run to the end or the next gate. Raises whatever the graph or flow raises."""

@@ -8,13 +8,17 @@ from typing import Any
 
 import psycopg
 
+from looppause_sdk.errors import ProofInvalid, ProofMalformed
 from looppause_sdk.proof import Proof, verify
 
 from .db import is_transient
 from .errors import DatabaseNotReady
+from .metrics import Metrics
 from .model import Receipt
 from .pauses import Pauses
+from .refusals import Refusals
 from .telemetry import Seldom, get_logger
+from .tracing import UNTRACED, Tracing
 
 __all__ = ["Intake"]
 
@@ -29,6 +33,9 @@ class Intake:
     secrets: Sequence[str] = field(repr=False)
     public_keys: Sequence[str] = ()
     complaints: Seldom = field(default_factory=lambda: Seldom(log), repr=False)
+    metrics: Metrics = field(default_factory=Metrics, repr=False)
+    refusals: Refusals = field(default_factory=Refusals, repr=False)
+    tracing: Tracing = field(default=UNTRACED, repr=False)
 
     def verify(self, body: bytes | str | Mapping[str, Any]) -> Proof:
         """The decision in `body` if one of our keys has signed it. Raises `ProofError`."""
@@ -40,13 +47,12 @@ class Intake:
         Raises `ProofMalformed` or `ProofInvalid` before any database work, and
         `DatabaseNotReady` if it could not be recorded: the sender must try again.
         """
-        proof = self.verify(body)
-        try:
-            receipt = await self.pauses.record(proof, body)
-        except Exception as error:
-            if is_transient(error) or isinstance(error, psycopg.Error):
-                raise DatabaseNotReady(f"the proof could not be recorded: {_why(error)}") from error
-            raise
+        with self.tracing.span("resumer.verify") as span:
+            proof = self._genuine(body)
+            span.note(scheme=proof.scheme, key_id=proof.key_id)
+        with self.tracing.span("resumer.record", "producer", pause_id=proof.pause_id) as span:
+            receipt = await self._record(proof, body)
+            span.note(result=receipt.result, decision=proof.decision)
         log.info(
             "delivery",
             result=receipt.result,
@@ -56,6 +62,36 @@ class Intake:
             key=proof.key_id,
         )
         return receipt
+
+    async def _record(self, proof: Proof, body: bytes) -> Receipt:
+        try:
+            traceparent = self.tracing.here()
+            receipt = await self.pauses.record(proof, body, traceparent=traceparent)
+        except Exception as error:
+            if is_transient(error) or isinstance(error, psycopg.Error):
+                self.metrics.delivered("not_recorded")
+                raise DatabaseNotReady(f"the proof could not be recorded: {_why(error)}") from error
+            raise
+        self.metrics.delivered(receipt.result)
+        return receipt
+
+    def _genuine(self, body: bytes) -> Proof:
+        """As `verify`, counted."""
+        try:
+            proof = self.verify(body)
+        except ProofInvalid:
+            scheme = "ed25519" if _ED25519 in body else "hmac"
+            self.metrics.not_genuine(scheme)
+            self.refusals.count(scheme)
+            raise
+        except ProofMalformed:
+            self.metrics.delivered("malformed")
+            raise
+        self.metrics.verified(proof)
+        return proof
+
+
+_ED25519 = b'"canonical_payload"'  # good enough to count by
 
 
 def _why(error: Exception) -> str:

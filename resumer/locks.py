@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from looppause_sdk.flow_tables import lock_key
 
 from .db import Connection, connect
 from .errors import DatabaseNotReady, LockLost, PoolerRefused
+from .metrics import Metrics
 from .telemetry import get_logger
 
 __all__ = ["ThreadLocks"]
@@ -45,6 +47,7 @@ class ThreadLocks:
     check_seconds: float = 0.5
     busy_seconds: float = 0.1
     grace_seconds: float = 10.0
+    metrics: Metrics = field(default_factory=Metrics)
     _connection: Connection | None = None
     _lost_at: float | None = None
     _unlocked: set[asyncio.Task[object]] = field(default_factory=set)
@@ -78,8 +81,11 @@ class ThreadLocks:
         else keeps it, or there is no new connection in time, the body is cancelled and `LockLost`
         raised.
         """
+        since = time.monotonic()
         async with self._turn(thread_id, patience) as ours:
-            if not ours or not await self._acquire(thread_id, patience):
+            had = ours and await self._acquire(thread_id, patience)
+            self.metrics.locked(time.monotonic() - since, had=had)
+            if not had:
                 yield False
                 return
             async with self._held(thread_id):

@@ -57,7 +57,11 @@ def checkpoint_id_at(moment: datetime) -> str:
 
 
 class State(StrEnum):
-    """Where a pause stands; `answered` to `failed` still have work to do."""
+    """Where a pause stands; `answered` to `failed` still have work to do.
+
+    A person has to act on what is parked, and has decided that nothing more is done about what is
+    discarded: that is final, as `resumed` is.
+    """
 
     WAITING = "waiting"
     ANSWERED = "answered"
@@ -65,6 +69,7 @@ class State(StrEnum):
     RESUMED = "resumed"
     FAILED = "failed"
     PARKED = "parked"
+    DISCARDED = "discarded"
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,8 @@ class PauseRecord:
     interrupt_id: str | None = None
     reason_code: str | None = None
     collected_at: datetime | None = None
+    responder: str | None = field(default=None, repr=False)
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,7 @@ class Waiting:
     agent_id: str | None
     asked_at: datetime | None
     expires_at: datetime | None
+    action: Any = None
 
 
 class Place(Protocol):
@@ -144,6 +152,22 @@ class Place(Protocol):
     @property
     def asked_at(self) -> datetime | None:
         """When it hibernated, where that is known."""
+
+    @property
+    def action(self) -> Any:
+        """What the person was shown, if it says so."""
+
+    @property
+    def traceparent(self) -> str | None:
+        """The agent's span in which it asked, if it said so."""
+
+    @property
+    def checkpoint_id(self) -> str | None:
+        """The checkpoint, where there are such."""
+
+    @property
+    def checkpoint_ns(self) -> str | None:
+        """The namespace of that checkpoint; empty for the root graph's."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +207,17 @@ class Found:
         """The agent that asked, if the gate said so (looppause 0.1.0's does not)."""
         agent = self.value.get("agent_id")
         return agent if isinstance(agent, str) else None
+
+    @property
+    def action(self) -> Any:
+        """What the person was shown."""
+        return self.value.get("action")
+
+    @property
+    def traceparent(self) -> str | None:
+        """The agent's span in which it asked, if the gate said so."""
+        given = self.value.get("traceparent")
+        return given if isinstance(given, str) else None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+from psycopg import sql
 
 from looppause_sdk.proof import Proof
 
@@ -26,8 +28,12 @@ from .model import (
     State,
 )
 from .sql import statement
+from .storable import storable, storable_json
 
-__all__ = ["Pauses"]
+__all__ = ["HELD", "Begun", "Pauses"]
+
+HELD = "held"
+Begun = Literal["begun", "busy", "held"]
 
 _UNFINISHED = (State.ANSWERED, State.RESUMING, State.FAILED)
 
@@ -38,8 +44,11 @@ class Pauses:
 
     pool: Pool
 
-    async def record(self, proof: Proof, body: bytes) -> Receipt:
-        """Store a verified proof and enqueue its work; committed when this returns."""
+    async def record(self, proof: Proof, body: bytes, *, traceparent: str | None = None) -> Receipt:
+        """Store a verified proof and enqueue its work; committed when this returns.
+
+        `traceparent` is the span that a resume of it goes on with.
+        """
         return await self._record(
             {
                 "pause_id": proof.pause_id,
@@ -47,18 +56,27 @@ class Pauses:
                 "fingerprint": proof.fingerprint,
                 "decision": proof.decision,
                 "authorization_type": proof.authorization_type or None,
-                "responder": _storable(proof.responder),
-                "channel": _storable(proof.channel),
-                "responded_at": _storable(proof.responded_at),
+                "responder": storable(proof.responder),
+                "channel": proof.channel and storable(proof.channel),
+                "responded_at": storable(proof.responded_at),
                 "scheme": proof.scheme,
                 "key_id": proof.key_id,
+                "traceparent": traceparent,
             }
         )
 
     async def record_denial(self, pause_id: str, status: str) -> Receipt:
         """Store that a pause ended unanswered; it needs no signature, since it opens nothing."""
         body = json.dumps({"pause_id": pause_id, "status": status}).encode()
-        nothing = ("authorization_type", "responder", "channel", "responded_at", "scheme", "key_id")
+        nothing = (
+            "authorization_type",
+            "responder",
+            "channel",
+            "responded_at",
+            "scheme",
+            "key_id",
+            "traceparent",
+        )
         return await self._record(
             {
                 "pause_id": pause_id,
@@ -81,7 +99,8 @@ class Pauses:
         """The record of an answered pause, or None."""
         row = await self._one(
             "select pause_id, state, body, decision, received_at, attempts, started_at,"
-            " thread_id, interrupt_id, reason_code, collected_at from pauses"
+            " thread_id, interrupt_id, reason_code, collected_at, responder, traceparent"
+            " from pauses"
             " where pause_id = %s and body is not null",
             (pause_id,),
         )
@@ -102,51 +121,64 @@ class Pauses:
 
     async def note_collected(self, pause_id: str) -> None:
         """Note that a client that waited for the answer has taken it."""
-        await self._one(
-            "update pauses set collected_at = now() where pause_id = %s"
-            " and body is not null and collected_at is null returning pause_id",
-            (pause_id,),
-        )
+        await self._do(statement("note_collected"), {"pause_id": pause_id})
 
-    async def begin(self, pause_id: str, found: Place, *, stall_seconds: float) -> bool:
-        """Note that a resume of this interrupt is about to start.
+    async def begin(self, pause_id: str, found: Place, *, stall_seconds: float) -> Begun:
+        """Note that a resume of this interrupt is about to start, or say what stops it.
 
-        False if the pause is finished, or a live worker is resuming another pause of the thread:
-        the lock alone does not tell while that worker's lock connection is being replaced.
+        `held` while its agent is; `busy` if the pause is finished, or a live worker is resuming
+        another pause of the thread: the lock alone does not tell while that worker's lock
+        connection is being replaced.
         """
         row = await self._one(
             statement("begin_resume"),
             {
+                **_location(found),
                 "pause_id": pause_id,
-                "thread_id": found.thread_id,
-                "interrupt_id": found.interrupt_id,
-                "agent_id": found.agent_id,
+                "action": storable_json(found.action),
                 "unfinished": [str(state) for state in _UNFINISHED],
                 "stall_seconds": stall_seconds,
             },
         )
-        return row is not None
+        if row is None:
+            raise RuntimeError("begin_resume.sql returns one row")
+        begun: Begun = row["begun"]
+        return begun
 
-    async def finish(self, pause_id: str, outcome: Outcome, found: Place | None) -> None:
-        """Store how it ended, or why it has to wait."""
+    async def finish(
+        self,
+        pause_id: str,
+        outcome: Outcome,
+        found: Place | None,
+        *,
+        hook: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Store how it ended, or why it has to wait; False if the pause has ended for good before.
+
+        `hook` are the arguments of a job that tells of it, enqueued together with that.
+        """
         columns = {**_location(found), **_columns(outcome)}
-        assignments = ", ".join(f"{name} = %({name})s" for name in columns)  # names of ours
         raised = isinstance(outcome, Failed) or (
             isinstance(outcome, Parked) and outcome.error is not None
         )
-        await self._one(
-            f"update pauses set {assignments}, attempts = attempts + %(raised)s,"  # noqa: S608
-            " next_attempt_at = now() + make_interval(secs => %(retry_in)s),"
-            " finished_at = case when %(finished)s then now() end"
-            " where pause_id = %(pause_id)s and state <> 'resumed' returning pause_id",
+        assignments = [
+            sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name))
+            for name in columns
+        ]
+        row = await self._one(
+            sql.SQL(statement("finish")).format(assignments=sql.SQL(", ").join(assignments)),
             {
                 **columns,
+                **_event(outcome),
+                "action": storable_json(found.action) if found else None,
                 "raised": int(raised),
                 "retry_in": getattr(outcome, "retry_in", None),
                 "finished": isinstance(outcome, (Resumed, AlreadyResumed)),
+                "hook": storable_json(hook) if hook else None,
                 "pause_id": pause_id,
             },
         )
+        return row is not None
 
     async def listed(self, state: State | None, *, limit: int) -> list[dict[str, Any]]:
         """Pauses, the latest first, for people to read: no proof, no personal data."""
@@ -159,6 +191,10 @@ class Pauses:
                 {"state": state, "limit": limit},
             )
             return await cursor.fetchall()
+
+    async def _do(self, query: Any, parameters: Mapping[str, Any]) -> None:
+        async with self.pool.connection() as connection:
+            await connection.execute(query, parameters)
 
     async def _one(
         self, query: Any, parameters: Mapping[str, Any] | Sequence[Any]
@@ -174,16 +210,36 @@ def _columns(outcome: Outcome) -> dict[str, Any]:
         case Resumed(next_pauses):
             return {**_ended("resumed"), "next_pauses": list(next_pauses)}
         case AlreadyResumed(reason):
-            return {**_ended("already_resumed"), "reason": reason}
+            return {**_ended("already_resumed"), "reason": storable(reason)}
         case Failed(reason, error):
-            why = {"reason_code": "raised", "reason": reason, "error": error}
+            why = {"reason_code": "raised", "reason": storable(reason), "error": storable(error)}
             return {"state": "failed", "outcome": "failed", **why}
         case Parked(code, reason, error):
-            why = {"reason_code": code, "reason": reason}
-            kept = {} if error is None else {"error": error}
+            why = {"reason_code": code, "reason": storable(reason)}
+            kept = {} if error is None else {"error": storable(error)}
             return {"state": "parked", "outcome": "parked", **why, **kept}
         case Postponed(code, reason):
-            return {"reason_code": code, "reason": reason}
+            return {"reason_code": code, "reason": storable(reason)}
+
+
+def _event(outcome: Outcome) -> dict[str, Any]:
+    """What is told of an outcome. `code` is given where it is told only when it is another."""
+    match outcome:
+        case Resumed(next_pauses):
+            return _told("resumed", next_pauses=list(next_pauses))
+        case AlreadyResumed(reason):
+            return _told("already_resumed", reason=reason)
+        case Failed(reason, _, retry_in):
+            return _told("failed", reason=reason, retry_in=round(retry_in, 1))
+        case Parked(code, reason):
+            return _told("parked", code=code, reason=reason)
+        case Postponed(code, reason):
+            name = "held" if code == HELD else "postponed"
+            return {**_told(name, code=code, reason=reason), "code": code}
+
+
+def _told(event: str, **detail: Any) -> dict[str, Any]:
+    return {"event": event, "detail": storable_json(detail) or "{}", "code": None}
 
 
 def _ended(outcome: str) -> dict[str, Any]:
@@ -198,11 +254,6 @@ def _location(found: Place | None) -> dict[str, Any]:
         "thread_id": found.thread_id,
         "interrupt_id": found.interrupt_id,
         "agent_id": found.agent_id,
+        "checkpoint_id": found.checkpoint_id,
+        "checkpoint_ns": found.checkpoint_ns,
     }
-
-
-def _storable(text: str | None) -> str | None:
-    """Text as PostgreSQL takes it; the signed bytes keep the original."""
-    if text is None:
-        return None
-    return text.replace("\0", "�").encode("utf-8", "replace").decode("utf-8")

@@ -84,6 +84,9 @@ class Reconciler:
         waiting, collected = waiting + more_waiting, collected + more_collected
         asked, answered = await self._ask()
         done = Sweep(len(requeued), len(reopened) + collected, waiting, asked, answered)
+        self.intake.metrics.found(
+            requeued=done.requeued, reopened=done.reopened, answered=done.answered
+        )
         repaired = done.requeued or done.reopened or done.answered
         (log.info if repaired else log.debug)("reconciled", **vars(done))
         return done

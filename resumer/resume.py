@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,27 +17,24 @@ from looppause_sdk.proof import Proof
 from .db import is_transient
 from .errors import GraphNotLoaded
 from .hibernation import Fault, Hibernating, Run, brief
+from .hooks import HookEvent
 from .locks import ThreadLocks
 from .model import (
-    AlreadyResumed,
     Failed,
     Outcome,
     Parked,
     PauseRecord,
     Place,
     Postponed,
-    Resumed,
     State,
     utc_now,
 )
 from .node_threads import until_nodes_end
-from .pauses import Pauses
+from .pauses import HELD, Pauses
 from .rules import Policy, age, asked_at, early, patience_for
-from .telemetry import get_logger
+from .witness import Witness
 
 __all__ = ["Resumption", "brief"]
-
-log = get_logger()
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,7 @@ class Resumption:
     policy: Policy
     verify: Callable[[Any], Proof]
     clock: Callable[[], datetime] = utc_now
+    witness: Witness = field(default_factory=Witness)
 
     async def run(self, pause_id: str) -> Outcome | None:
         """Bring the pause to an outcome and store it; None if there is nothing left to do.
@@ -61,7 +59,7 @@ class Resumption:
         and the work is to be tried again.
         """
         record = await self.pauses.load(pause_id)
-        if record is None or record.state in (State.RESUMED, State.PARKED):
+        if record is None or record.state in _NOTHING_LEFT:
             return None
         for kind in self.kinds:
             places = await kind.locate(pause_id)
@@ -83,7 +81,7 @@ class Resumption:
                 return await self._store(record, _BUSY, place)
             # Whoever held the lock before may have done the work.
             fresh = await self.pauses.load(record.pause_id)
-            if fresh is None or fresh.state in (State.RESUMED, State.PARKED):
+            if fresh is None or fresh.state in _NOTHING_LEFT:
                 return None
             outcome = await self._decide_and_act(kind, fresh, places)
             return await self._store(fresh, outcome, place)
@@ -113,15 +111,13 @@ class Resumption:
     async def _act(self, kind: Hibernating, record: PauseRecord, run: Run) -> Outcome:
         place = run.place
         stall_seconds = self.policy.stall_seconds
-        if not await self.pauses.begin(record.pause_id, place, stall_seconds=stall_seconds):
-            return _BUSY
-        log.info(
-            run.verb,
-            pause_id=record.pause_id,
-            thread_id=place.thread_id,
-            agent_id=place.agent_id,
-            attempt=record.attempts + 1,
-        )
+        begun = await self.pauses.begin(record.pause_id, place, stall_seconds=stall_seconds)
+        if begun != "begun":
+            return _HELD if begun == "held" else _BUSY
+        with self.witness.attempt(record, place, run.verb, self.clock()) as ended:
+            return ended(await self._go_on(kind, record, run))
+
+    async def _go_on(self, kind: Hibernating, record: PauseRecord, run: Run) -> Outcome:
         try:
             async with until_nodes_end():
                 await run.go_on(self._answer(record))
@@ -178,35 +174,22 @@ class Resumption:
         return Failed(fault.reason, fault.trace, retry_in=delay * random.uniform(0.8, 1.2))
 
     async def _store(self, record: PauseRecord, outcome: Outcome, place: Place | None) -> Outcome:
-        await self.pauses.finish(record.pause_id, outcome, place)
-        _log_outcome(record, outcome, place)
+        event = HookEvent.of(record, outcome, place, self.clock())
+        hook = self.witness.hook(event)
+        stored = await self.pauses.finish(record.pause_id, outcome, place, hook=hook)
+        self.witness.ended(record, outcome, place, event if stored else None, self.clock())
         return outcome
 
 
+_NOTHING_LEFT = (State.RESUMED, State.PARKED, State.DISCARDED)
 _OUT_OF_REACH = (httpx.TransportError, LoopPauseUnavailable)
 _BUSY = Postponed("busy", "another resume of this thread is running", retry_in=0.5)
+_HELD = Postponed(HELD, "its agent is held: release it to have it resumed", retry_in=5.0)
 _SHARED_PAUSE = Parked(
     "shared_pause",
     "several threads hibernate at this pause: one approval must not open two gates. "
     "Resume the right one by hand",
 )
-
-
-def _log_outcome(record: PauseRecord, outcome: Outcome, place: Place | None) -> None:
-    facts: dict[str, Any] = {"pause_id": record.pause_id, "decision": record.decision}
-    if place is not None:
-        facts |= {"thread_id": place.thread_id, "agent_id": place.agent_id}
-    match outcome:
-        case Resumed(next_pauses):
-            log.info("resumed", **facts, next_pauses=list(next_pauses))
-        case AlreadyResumed(reason):
-            log.info("already_resumed", **facts, reason=reason)
-        case Failed(reason, _, retry_in):
-            log.warning("graph_raised", **facts, error=reason, retry_in=round(retry_in, 1))
-        case Parked(code, reason):
-            log.warning("parked", **facts, code=code, reason=reason)
-        case Postponed(code, reason, retry_in):
-            log.info("postponed", **facts, code=code, reason=reason, retry_in=round(retry_in, 1))
 
 
 def _without_notes(error: Exception) -> str:

@@ -17,6 +17,7 @@ from looppause_sdk.proof import load_public_key
 
 from .environment import EnvironmentReader
 from .errors import SettingsError
+from .hook_settings import HOOK_EVENTS, hook_faults
 from .tokens import Token, token_fault
 
 __all__ = ["RETRY_DELAYS", "Settings"]
@@ -34,8 +35,11 @@ class Settings:
     `stall_seconds` how long a worker may be silent before its jobs are given to others;
     `retry_delays` are the waits after each time the graph raised, then the pause is parked.
     `reconcile_seconds` is the time between sweeps, 0 for none. `read_tokens` let clients wait for
-    answers: none are let in without; of each only a digest is kept. `serializer` is the one the
-    agents' checkpointer has, where it is not LangGraph's usual one.
+    answers and operators look, `act_tokens` let operators act, too: nobody is let in without; an
+    entry may be `name:token`, and of each token only a digest is kept. `metrics_public` shows
+    `/metrics` to everybody. `hook_url` is told of the `hook_events`, signed with every one of the
+    `hook_secrets`; `hash_responders` keeps names out of what hooks are told. `serializer` is the
+    one the agents' checkpointer has, where it is not LangGraph's usual one.
     """
 
     database_url: str = field(repr=False)
@@ -47,6 +51,12 @@ class Settings:
     api_key: str | None = field(default=None, repr=False)
     api_url: str | None = field(default=None, repr=False)
     read_tokens: Sequence[str | Token] = field(default=(), repr=False)
+    act_tokens: Sequence[str | Token] = field(default=(), repr=False)
+    metrics_public: bool = False
+    hook_url: str | None = field(default=None, repr=False)
+    hook_secrets: tuple[str, ...] = field(default=(), repr=False)
+    hook_events: tuple[str, ...] = HOOK_EVENTS
+    hash_responders: bool = False
     max_body_bytes: int = 256 * 1024
     concurrency: int = 10
     settle_seconds: float = 300.0
@@ -60,7 +70,15 @@ class Settings:
     def __post_init__(self) -> None:
         if faults := list(_faults(self)):
             raise SettingsError(faults)
-        object.__setattr__(self, "read_tokens", tuple(map(Token.of, self.read_tokens)))
+        readers = tuple(Token.of(token) for token in self.read_tokens)
+        object.__setattr__(self, "read_tokens", readers)
+        actors = tuple(Token.of(token, "act") for token in self.act_tokens)
+        object.__setattr__(self, "act_tokens", actors)
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """Every token that lets somebody in."""
+        return tuple(map(Token.of, (*self.read_tokens, *self.act_tokens)))
 
     @property
     def checkpoints_at(self) -> str:
@@ -127,6 +145,8 @@ def _faults(settings: Settings) -> Sequence[str]:
             *map(_public_key_fault, settings.public_keys),
             _api_url_fault(settings.api_url),
             token_fault("RESUMER_READ_TOKENS", settings.read_tokens),
+            token_fault("RESUMER_ACT_TOKENS", settings.act_tokens),
+            *hook_faults(settings.hook_url, settings.hook_secrets, settings.hook_events),
             *_number_faults(settings),
         )
         if fault

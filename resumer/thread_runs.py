@@ -12,7 +12,7 @@ from looppause_sdk.proof import DENIAL_STATUSES
 from .db import is_transient
 from .errors import GraphNotLoaded
 from .graphs import Graphs
-from .hibernation import Fault, Run, brief
+from .hibernation import Fault, Run, Verb, brief
 from .model import Found, Inspection, Outcome, Parked, PauseRecord, Place, Raised, Resumed
 from .rules import CarryOn, Policy, Resume, asked_at, decide, not_reached
 from .threads import Threads, run_config, was_refused
@@ -97,7 +97,7 @@ class _ThreadRun:
         return self.act.found
 
     @property
-    def verb(self) -> str:
+    def verb(self) -> Verb:
         return "resuming" if isinstance(self.act, Resume) else "continuing"
 
     async def go_on(self, answer: Any) -> None:

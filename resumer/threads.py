@@ -15,6 +15,8 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.errors import is_invalid_resume
 from langgraph.types import Command, Interrupt
 
+from looppause_sdk.langgraph._alone import until_calls_end
+
 from .db import Connection, Pool
 from .model import Found, Inspection, Raised
 from .sql import statement
@@ -82,7 +84,7 @@ class Threads:
 
     async def inspect(self, graph: Any, thread_id: str) -> Inspection:
         """What the checkpointer says of the thread now."""
-        snapshot = await self._attach(graph).aget_state(_config(thread_id))
+        snapshot = await self.attach(graph).aget_state(_config(thread_id))
         if snapshot.created_at is None:
             return Inspection(exists=False)
         unfinished = [
@@ -106,11 +108,11 @@ class Threads:
 
     async def start(self, graph: Any, thread_id: str, state: Mapping[str, Any]) -> None:
         """Run a new thread until it ends or hibernates, as an agent's own process would."""
-        await self._attach(graph).ainvoke(dict(state), _config(thread_id), durability="sync")
+        await self.attach(graph).ainvoke(dict(state), _config(thread_id), durability="sync")
 
     async def values(self, graph: Any, thread_id: str) -> dict[str, Any]:
         """The thread's state."""
-        snapshot = await self._attach(graph).aget_state(_config(thread_id))
+        snapshot = await self.attach(graph).aget_state(_config(thread_id))
         values: dict[str, Any] = snapshot.values
         return values
 
@@ -124,13 +126,21 @@ class Threads:
         """
         config["configurable"][_STRICT_RESUME] = strict
         command: Command[Any] = Command(resume={found.interrupt_id: answer})
-        await self._attach(graph).ainvoke(command, config, durability="sync")
+        await self._run(graph, command, config)
 
     async def carry_on(self, graph: Any, config: dict[str, Any]) -> None:
         """Finish a run that was cut off after its gate had been answered."""
-        await self._attach(graph).ainvoke(None, config, durability="sync")
+        await self._run(graph, None, config)
 
-    def _attach(self, graph: Any) -> Any:
+    async def _run(self, graph: Any, given: Any, config: dict[str, Any]) -> None:
+        try:
+            await self.attach(graph).ainvoke(given, config, durability="sync")
+        except Exception:
+            # A node that failed may have left a gated call behind that is still at work.
+            await until_calls_end(config["configurable"]["thread_id"])
+            raise
+
+    def attach(self, graph: Any) -> Any:
         """The graph with our saver, leaving the user's object alone.
 
         A saver of its own for each run: one saver does all its statements one after another.

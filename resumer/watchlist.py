@@ -11,6 +11,7 @@ from typing import Any
 from .db import Pool
 from .model import Raised, Waiting, time_of
 from .sql import statement
+from .storable import storable_json
 
 __all__ = ["Position", "Watchlist", "waiting_of"]
 
@@ -69,6 +70,7 @@ class Watchlist:
             "agent_ids": [pause.agent_id for pause in waiting],
             "asked_at": [pause.asked_at for pause in waiting],
             "expires_at": [pause.expires_at for pause in waiting],
+            "actions": [storable_json(pause.action) for pause in waiting],
         }
         async with self.pool.connection() as connection:
             await connection.execute(
@@ -107,7 +109,8 @@ class Watchlist:
 
     async def reopen(self, pause_ids: Sequence[str]) -> list[str]:
         """Enqueue parked or failed pauses anew; return those that were."""
-        rows = await self._rows(statement("reopen"), {"pause_ids": list(pause_ids)})
+        parameters = {"pause_ids": list(pause_ids), "event": "reopened", "detail": "{}"}
+        rows = await self._rows(statement("retry"), parameters)
         return [row["pause_id"] for row in rows]
 
     async def reopen_collected(self, pause_ids: Sequence[str]) -> list[str]:
@@ -137,6 +140,7 @@ def waiting_of(raised: Raised) -> list[Waiting]:
             agent_id=_text(value.get("agent_id")),
             asked_at=time_of(raised.checkpoint_id),
             expires_at=_time(value.get("expires_at")),
+            action=value.get("action"),
         )
         for interrupt_id, value in raised.interrupts
         if _text(value.get("pause_id"))

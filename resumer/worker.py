@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import procrastinate
 from procrastinate import BaseRetryStrategy, RetryDecision
@@ -18,10 +19,13 @@ from .reconcile import Reconciler
 from .resume import Resumption
 from .steady import SteadyJobs
 from .telemetry import get_logger
+from .webhook import Webhook
 
 __all__ = ["QUEUE", "Timing", "build_queue", "working"]
 
 QUEUE = "resume"
+HOOK_QUEUE = "hook"
+HOOKS_AT_ONCE = 2
 POLL_SECONDS = 1.0
 AFTER_TROUBLE_SECONDS = 2
 
@@ -59,7 +63,7 @@ class Timing:
 
 
 def build_queue(
-    resumption: Resumption, reconciler: Reconciler, timing: Timing
+    resumption: Resumption, reconciler: Reconciler, timing: Timing, webhook: Webhook | None = None
 ) -> procrastinate.App:
     """The queue and its tasks, not yet open."""
     queue = procrastinate.App(connector=procrastinate.PsycopgConnector())
@@ -70,6 +74,9 @@ def build_queue(
         outcome = await resumption.run(pause_id)
         if isinstance(outcome, (Postponed, Failed)):
             raise Again(outcome.retry_in)
+
+    if webhook is not None:
+        _add_hook(queue, webhook)
 
     if timing.reconcile > 0:
 
@@ -84,6 +91,20 @@ def build_queue(
     return queue
 
 
+def _add_hook(queue: procrastinate.App, webhook: Webhook) -> None:
+    @queue.task(name="hook", queue=HOOK_QUEUE, retry=KeepTrying(), pass_context=True)
+    async def hook(
+        context: procrastinate.JobContext,
+        message_id: str,
+        event: str,
+        at: str,
+        facts: Mapping[str, Any],
+    ) -> None:
+        again = await webhook.send(message_id, event, at, facts, attempts=context.job.attempts)
+        if again is not None:
+            raise Again(again)
+
+
 @asynccontextmanager
 async def working(
     queue: procrastinate.App, pool: Pool, *, concurrency: int, timing: Timing
@@ -92,26 +113,34 @@ async def working(
     async with queue.open_async(pool):
         orphans = Orphans(queue, timing.stall)
         watch = asyncio.create_task(orphans.watch(), name="orphans")
-        worker = asyncio.create_task(_keep_working(orphans, concurrency, timing), name="worker")
+        # What is sent has a worker of its own: a receiver that hangs must hold up no resume.
+        sizes = {QUEUE: concurrency}
+        if "hook" in queue.tasks:
+            sizes[HOOK_QUEUE] = HOOKS_AT_ONCE
+        workers = [
+            asyncio.create_task(_keep_working(orphans, name, size, timing), name=f"{name} worker")
+            for name, size in sizes.items()
+        ]
         try:
             yield
         finally:
-            worker.cancel()
-            await asyncio.wait([worker], timeout=timing.drain)
+            for worker in workers:
+                worker.cancel()
+            await asyncio.wait(workers, timeout=timing.drain)
             orphans.cancel_running()
             watch.cancel()
-            await asyncio.gather(worker, watch, return_exceptions=True)
+            await asyncio.gather(*workers, watch, return_exceptions=True)
 
 
-async def _keep_working(orphans: Orphans, concurrency: int, timing: Timing) -> None:
+async def _keep_working(orphans: Orphans, name: str, concurrency: int, timing: Timing) -> None:
     """A worker that is started again should it ever end."""
     while True:
         try:
             await orphans.queue.run_worker_async(
-                queues=[QUEUE],
+                queues=[name],
                 concurrency=concurrency,
                 install_signal_handlers=False,
-                listen_notify=True,
+                listen_notify=name == QUEUE,
                 delete_jobs="always",
                 fetch_job_polling_interval=POLL_SECONDS,
                 update_heartbeat_interval=timing.stall / 6,

@@ -1,21 +1,68 @@
-"""Commands of `resumer` that ask and try things out: one module for each idea.
+"""Commands of `resumer` that look, act, ask and try things out: one module for each idea.
 
-`cli.py` calls `add_commands`; the servers' own commands stay there.
+`cli.py` calls `add_pause_commands` and `add_trial_commands`; the servers' own commands stay there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import typer
 
-from . import doctor, sign, trigger, verify
+from . import (
+    audit,
+    discard,
+    doctor,
+    explain,
+    holds,
+    pauses,
+    reconcile,
+    retry,
+    sign,
+    trigger,
+    verify,
+)
 
-__all__ = ["add_commands"]
+__all__ = ["add_pause_commands", "add_trial_commands"]
+
+_Command = Callable[..., None]
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Register every command of this package, in the order `--help` shows them."""
-    for command in (trigger.trigger, verify.verify, sign.sign, doctor.doctor):
-        app.command(help=_unwrapped(command.__doc__ or ""))(command)
+def add_pause_commands(app: typer.Typer) -> None:
+    """Register what looks at pauses and acts on them, in the order `--help` shows it."""
+    _add(
+        app,
+        {
+            "pauses": pauses.pauses,
+            "explain": explain.explain,
+            "retry": retry.retry,
+            "discard": discard.discard,
+            "hold": holds.hold,
+            "release": holds.release,
+            "reconcile": reconcile.reconcile,
+        },
+    )
+    records = typer.Typer(no_args_is_help=True, help="Export the whole record; list what was done.")
+    _add(records, {"export": audit.export, "log": audit.log})
+    app.add_typer(records, name="audit")
+
+
+def add_trial_commands(app: typer.Typer) -> None:
+    """Register what tries things out and checks them, in the order `--help` shows it."""
+    _add(
+        app,
+        {
+            "trigger": trigger.trigger,
+            "verify": verify.verify,
+            "sign": sign.sign,
+            "doctor": doctor.doctor,
+        },
+    )
+
+
+def _add(app: typer.Typer, commands: Mapping[str, _Command]) -> None:
+    for name, command in commands.items():
+        app.command(name, help=_unwrapped(command.__doc__ or ""))(command)
 
 
 def _unwrapped(text: str) -> str:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from textwrap import wrap
 from typing import Any
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
-__all__ = ["echo_json", "printable"]
+__all__ = ["echo_json", "json_line", "print_wrapped", "printable"]
+
+NARROWEST = 20
 
 
 def printable(text: str) -> str:
@@ -16,6 +22,33 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "�" for character in text)
 
 
+def json_line(row: Mapping[str, Any]) -> str:
+    """One JSON object as one line in ASCII, which every terminal takes; times in UTC."""
+    return json.dumps(row, default=_time)
+
+
 def echo_json(row: Mapping[str, Any]) -> None:
-    """One JSON object as one line on standard output, in ASCII, which every terminal takes."""
-    typer.echo(json.dumps(row))
+    """One JSON object as one line on standard output."""
+    typer.echo(json_line(row))
+
+
+def print_wrapped(console: Console, text: str, *, style: str = "", indent: int = 0) -> None:
+    """Wrap between words only: an id that is longer than a line stays in one piece."""
+    width = max(console.width, NARROWEST)
+    margin = " " * indent
+    lines = wrap(
+        printable(text),
+        width,
+        initial_indent=margin,
+        subsequent_indent=margin,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    for line in lines:
+        console.print(Text(line, style=style), soft_wrap=True)
+
+
+def _time(value: Any) -> str:
+    if not isinstance(value, datetime):
+        raise TypeError(f"{type(value).__name__} is no JSON")
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
-from resumer.db import SCHEMA, Pool, connect, open_pool
+from resumer.db import SCHEMA, Pool, open_pool
 from resumer.errors import DatabaseNotReady
 from resumer.flows import FlowPauses, Flows
 from resumer.model import State, Waiting
@@ -16,10 +15,11 @@ from resumer.pauses import Pauses
 from resumer.threads import Threads
 from resumer.watchlist import waiting_of
 
+from .service import PATIENCE, reach
+
 __all__ = ["unanswered"]
 
 PAGE = 500
-PATIENCE = 5.0
 
 
 async def unanswered(database_url: str, checkpoint_url: str, *, limit: int) -> list[Waiting]:
@@ -29,7 +29,7 @@ async def unanswered(database_url: str, checkpoint_url: str, *, limit: int) -> l
     `DatabaseNotReady`.
     """
     for url in (database_url, checkpoint_url):
-        await _reach(url)
+        await reach(url)
     try:
         async with (
             open_pool(checkpoint_url, size=1, name="checkpoints", patience=PATIENCE) as theirs,
@@ -39,15 +39,6 @@ async def unanswered(database_url: str, checkpoint_url: str, *, limit: int) -> l
     except errors.UndefinedTable as error:
         raise DatabaseNotReady("the database is not set up: run `resumer migrate`") from error
     except PoolTimeout as error:
-        raise DatabaseNotReady("the database does not answer") from error
-
-
-async def _reach(url: str) -> None:
-    """A pool would try again and again without saying why it cannot connect."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            await (await connect(url)).close()
-    except TimeoutError as error:
         raise DatabaseNotReady("the database does not answer") from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -33,9 +33,10 @@ class Emulator:
     The app's own lifespan runs what delivers webhooks and applies timeouts. Where the app is
     mounted no lifespan is run: keep `async with emulator.running()` around the serving.
 
-    `backoff`, `deliver`, `drop_rate`, `notices` and `delivery_timeout` (seconds) are the
-    deliverer's, which `deliveries` shows and lets be changed. `responder` is the name that the
-    page suggests, `allowed_hosts` are host names besides localhost that it answers to.
+    `backoff`, `deliver`, `drop_rate`, `notices`, `deliver_to` and `delivery_timeout` (seconds) are
+    the deliverer's, which `deliveries` shows and lets be changed. `responder` is the name that the
+    page suggests, `allowed_hosts` are host names besides localhost that it answers to. `dashboard`
+    is the address of the receiver's, which the page links to.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class Emulator:
         drop_rate: float = 0.0,
         notices: bool = True,
         delivery_timeout: float = 10.0,
+        deliver_to: Callable[[str], str] | None = None,
         responder: str = "you@localhost",
         allowed_hosts: Collection[str] = (),
+        dashboard: str | None = None,
     ) -> None:
         self.fake = fake or FakeLoopPause()
         self.deliveries = Deliverer(
@@ -58,9 +61,10 @@ class Emulator:
             drop_rate=drop_rate,
             notices=notices,
             timeout=delivery_timeout,
+            deliver_to=deliver_to,
         )
         self._entered = 0
-        page = InboxPage(self.fake, self.deliveries, responder=responder)
+        page = InboxPage(self.fake, self.deliveries, responder=responder, dashboard=dashboard)
         api = [
             Route("/healthz", self._healthz),
             Route("/v1/{rest:path}", self._api, methods=METHODS),

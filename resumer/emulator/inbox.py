@@ -5,13 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from functools import cache
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from jinja2 import Environment, PackageLoader
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -26,22 +23,34 @@ from .body import BodyTooLarge, read_body
 from .delivery import Deliverer
 from .forms import read_answers, read_form
 from .guard import PageGuard
-from .views import ago, duration, is_tabular, show_inbox, show_pause
+from .rendering import STATIC, assets_version, render
+from .trials import DEFAULT_SECONDS, LATEST_SECONDS, trials_for, try_out
+from .views import Wanted, show_inbox, show_pause
 
 __all__ = ["InboxPage"]
 
-STATIC = Path(__file__).parent / "static"
 NAME_COOKIE = "looppause_inbox_name"
 MAX_INPUTS = 500
 
 
 class InboxPage:
-    """The routes of the page. `responder` is the name it suggests before one was given."""
+    """The routes of the page. `responder` is the name it suggests before one was given.
 
-    def __init__(self, fake: FakeLoopPause, deliveries: Deliverer, *, responder: str) -> None:
+    `dashboard` is the address of the receiver's dashboard, None if it has none.
+    """
+
+    def __init__(
+        self,
+        fake: FakeLoopPause,
+        deliveries: Deliverer,
+        *,
+        responder: str,
+        dashboard: str | None = None,
+    ) -> None:
         self._fake = fake
         self._deliveries = deliveries
         self._responder = responder
+        self._dashboard = dashboard and dashboard.rstrip("/")
         self._changes = itertools.count(1)
         self._version = _boot_version(fake)
         fake.listeners.append(self._on_change)
@@ -49,20 +58,21 @@ class InboxPage:
     def routes(self, allowed_hosts: Collection[str]) -> Sequence[BaseRoute]:
         """All the page's routes, each behind the guard."""
         guard = [Middleware(PageGuard, allowed_hosts)]
+        acts = {"decide": self.decide, "redeliver": self.redeliver, "try": self.try_out}
         return [
             Route("/", self.home, middleware=guard, name="inbox"),
             Route("/updates", self.updates, middleware=guard),
             Route("/pauses/{pause_id}", self.pause, middleware=guard),
-            Route("/pauses/{pause_id}/decide", self.decide, methods=["POST"], middleware=guard),
-            Route(
-                "/pauses/{pause_id}/redeliver", self.redeliver, methods=["POST"], middleware=guard
+            *(
+                Route(f"/pauses/{{pause_id}}/{verb}", act, methods=["POST"], middleware=guard)
+                for verb, act in acts.items()
             ),
             Mount("/static", StaticFiles(directory=STATIC), middleware=guard),
         ]
 
     async def home(self, request: Request) -> Response:
-        """The inbox with its newest waiting pause."""
-        return self._page(request, self._newest_waiting(), home=True)
+        """The inbox with its newest waiting pause, or the first of those that were looked for."""
+        return self._page(request, self._first(request), home=True)
 
     async def pause(self, request: Request) -> Response:
         """The inbox with one pause chosen."""
@@ -77,11 +87,13 @@ class InboxPage:
         chosen = request.query_params.get("pause")
         document = self._find(chosen) if chosen else self._newest_waiting()
         context = self._context(request, document)
-        list_html = _template("_list.html").render(context)
-        detail_html = _template("_detail.html").render(context)
-        waiting = len(context["inbox"].waiting)
         return JSONResponse(
-            {"version": version, "waiting": waiting, "list": list_html, "detail": detail_html}
+            {
+                "version": version,
+                "waiting": context["inbox"].all_waiting,
+                "list": render("_list.html", context),
+                "detail": render("_detail.html", context),
+            }
         )
 
     async def decide(self, request: Request) -> Response:
@@ -117,6 +129,20 @@ class InboxPage:
         self._deliveries.redeliver(request.path_params["pause_id"])
         return _to_pause(request)
 
+    async def try_out(self, request: Request) -> Response:
+        """Answer or deliver oddly, for a test."""
+        document = self._document(request)
+        if document is None:
+            return self._missing(request)
+        try:
+            sent = await _read_form_body(request)
+            try_out(self._fake, self._deliveries, document, sent, self._name(request))
+        except BodyTooLarge as error:
+            return self._page(request, document, status=413, notice=str(error))
+        except LoopPauseRequestError as error:
+            return self._refused(request, error, {})
+        return _to_pause(request)
+
     # -- inside ----------------------------------------------------------------------------
 
     def _on_change(self, _document: Mapping[str, Any]) -> None:
@@ -135,8 +161,19 @@ class InboxPage:
     def _document(self, request: Request) -> dict[str, Any] | None:
         return self._find(request.path_params["pause_id"])
 
+    def _first(self, request: Request) -> Mapping[str, Any] | None:
+        wanted = Wanted.of(request.query_params)
+        if not wanted.query:
+            return self._newest_waiting()
+        inbox = show_inbox(self._fake.documents(), wanted)
+        return next((view.document for view in (*inbox.waiting, *inbox.answered)), None)
+
     def _newest_waiting(self) -> dict[str, Any] | None:
         return next((d for d in self._fake.documents() if d["proof"] is None), None)
+
+    def _name(self, request: Request) -> str:
+        """Who sits there, as far as was said."""
+        return request.cookies.get(NAME_COOKIE) or self._responder
 
     def _context(
         self, request: Request, document: Mapping[str, Any] | None, **more: Any
@@ -146,8 +183,8 @@ class InboxPage:
             "root": request.scope.get("root_path", ""),
             "base_url": str(request.base_url).rstrip("/"),
             "version": version,
-            "assets": _assets_version(),
-            "inbox": show_inbox(self._fake.documents()),
+            "assets": assets_version(),
+            "inbox": show_inbox(self._fake.documents(), Wanted.of(request.query_params)),
             "pause": None if document is None else show_pause(document),
             "now": self._fake.clock(),
             "scheme": self._fake.scheme,
@@ -155,7 +192,11 @@ class InboxPage:
             "public_key": self._fake.public_key,
             "any_api_key": self._fake.api_key is None,
             "dropping": not self._deliveries.deliver or self._deliveries.drop_rate > 0,
-            "responder": request.cookies.get(NAME_COOKIE) or self._responder,
+            "responder": self._name(request),
+            "dashboard": self._dashboard,
+            "trials": [] if document is None else trials_for(document),
+            "seconds": DEFAULT_SECONDS,
+            "most_seconds": LATEST_SECONDS,
             "sent": {},
             "problems": {},
             "notice": "",
@@ -172,7 +213,7 @@ class InboxPage:
         **more: Any,
     ) -> Response:
         context = self._context(request, document, **more)
-        return HTMLResponse(_template("inbox.html").render(context), status_code=status)
+        return HTMLResponse(render("inbox.html", context), status_code=status)
 
     def _missing(self, request: Request) -> Response:
         notice = "There is no such pause. Without a file, the emulator forgets when it stops."
@@ -212,7 +253,8 @@ def _sentence(error: Exception) -> str:
 
 def _to_pause(request: Request) -> RedirectResponse:
     root, pause_id = request.scope.get("root_path", ""), request.path_params["pause_id"]
-    return RedirectResponse(f"{root}/pauses/{pause_id}", status_code=303)
+    query = Wanted.of(request.query_params).query
+    return RedirectResponse(f"{root}/pauses/{pause_id}{query}", status_code=303)
 
 
 async def _read_form_body(request: Request) -> dict[str, str]:
@@ -221,31 +263,3 @@ async def _read_form_body(request: Request) -> dict[str, str]:
         return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_INPUTS))
     except ValueError:
         return {}
-
-
-# -- templates -----------------------------------------------------------------------------
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("resumer.emulator"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"ago": ago, "duration": duration}
-    environment.tests["tabular"] = is_tabular
-    return environment
-
-
-def _template(name: str) -> Any:
-    return _environment().get_template(name)
-
-
-@cache
-def _assets_version() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(STATIC.iterdir()):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]

@@ -8,14 +8,62 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from .forms import Input, read_form
 
-__all__ = ["Inbox", "PauseView", "ago", "duration", "is_tabular", "show_inbox", "show_pause"]
+__all__ = [
+    "Inbox",
+    "PauseView",
+    "Wanted",
+    "ago",
+    "duration",
+    "is_tabular",
+    "show_inbox",
+    "show_pause",
+    "shown_address",
+]
 
 SHOWN = 200
+LONGEST_SEARCH = 200
 ENDINGS = {"timed_out": "Timed out", "expired": "Expired"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which pauses a list shows: `show` is `all`, `waiting` or `answered`.
+
+    Those that are shown have every word of `text` somewhere.
+    """
+
+    show: str = "all"
+    text: str = ""
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Wanted:
+        """What an address asks for; anything else it may say is everything."""
+        show = query.get("show", "all")
+        text = query.get("q", "").strip()[:LONGEST_SEARCH]
+        return cls(show if show in ("waiting", "answered") else "all", text)
+
+    @property
+    def query(self) -> str:
+        """As an address has it, with its question mark; empty for everything."""
+        members = {"show": self.show if self.show != "all" else "", "q": self.text}
+        query = urlencode({name: value for name, value in members.items() if value})
+        return f"?{query}" if query else ""
+
+    def showing(self, show: str) -> Wanted:
+        """The same words among others."""
+        return Wanted(show, self.text)
+
+    def finds(self, view: PauseView) -> bool:
+        """Whether every word is somewhere in the pause."""
+        words = self.text.casefold().split()
+        return not words or all(word in view.searchable for word in words)
+
+
+EVERYTHING = Wanted()
 
 
 @dataclass(frozen=True)
@@ -35,6 +83,14 @@ class PauseView:
     def id(self) -> str:
         """Its pause id."""
         return str(self.document["pause_id"])
+
+    @property
+    def searchable(self) -> str:
+        """What a search looks at: all that the page shows of the question and of the answer."""
+        asked = {**self.request, "webhook_url": self.webhook}
+        proof = {name: self.proof.get(name) for name in ("responder", "comment", "fields")}
+        parts = [self.id, "" if self.waiting else self.headline, asked, proof]
+        return json.dumps(parts, ensure_ascii=False).casefold()
 
     @property
     def version(self) -> str:
@@ -88,11 +144,19 @@ class PauseView:
     def webhook(self) -> str | None:
         """The webhook's address without what may be secret in it: user, password and query."""
         url = self.request.get("webhook_url")
-        if not url:
-            return None
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"
+        return shown_address(url) if url else None
+
+    @property
+    def attempts(self) -> Sequence[Mapping[str, Any]]:
+        """What was sent and what came back, the latest first, each with its number."""
+        tried = self.delivery.get("attempts", ())
+        numbered = [{**attempt, "number": n} for n, attempt in enumerate(tried, start=1)]
+        return numbered[::-1]
+
+    @property
+    def moved_to(self) -> str | None:
+        """Where the last attempt went instead of the webhook's address."""
+        return next((shown_address(a["to"]) for a in self.attempts if "to" in a), None)
 
     @property
     def next_attempt(self) -> datetime | None:
@@ -116,11 +180,19 @@ class PauseView:
 
 @dataclass(frozen=True)
 class Inbox:
-    """All the page lists; each list the newest first, `answered` cut to the latest."""
+    """All the page lists; each list the newest first and cut to the latest, `hidden` are not shown.
 
+    `counts` are those of each choice of `show` with the same words; `total` is of all there are,
+    and `all_waiting` of those that wait, found or not.
+    """
+
+    wanted: Wanted
     waiting: Sequence[PauseView]
     answered: Sequence[PauseView]
+    counts: Mapping[str, int]
     hidden: int
+    total: int
+    all_waiting: int
 
 
 def show_pause(document: Mapping[str, Any]) -> PauseView:
@@ -129,13 +201,31 @@ def show_pause(document: Mapping[str, Any]) -> PauseView:
     return PauseView(document, document["request"], document["proof"] or {}, delivery)
 
 
-def show_inbox(documents: Sequence[Mapping[str, Any]]) -> Inbox:
-    """The views of all pauses; `documents` come the newest first."""
+def show_inbox(documents: Sequence[Mapping[str, Any]], wanted: Wanted = EVERYTHING) -> Inbox:
+    """The views of the pauses that are wanted; `documents` come the newest first."""
     views = [show_pause(document) for document in documents]
-    waiting = [view for view in views if view.waiting]
-    answered = sorted((v for v in views if not v.waiting), key=lambda v: v.ended, reverse=True)
-    hidden = max(0, len(waiting) - SHOWN) + max(0, len(answered) - SHOWN)
-    return Inbox(waiting[:SHOWN], answered[:SHOWN], hidden)
+    found = [view for view in views if wanted.finds(view)]
+    waiting = [view for view in found if view.waiting]
+    answered = sorted((v for v in found if not v.waiting), key=lambda v: v.ended, reverse=True)
+    counts = {"all": len(found), "waiting": len(waiting), "answered": len(answered)}
+    shown = [] if wanted.show == "answered" else waiting[:SHOWN]
+    ended = [] if wanted.show == "waiting" else answered[:SHOWN]
+    return Inbox(
+        wanted=wanted,
+        waiting=shown,
+        answered=ended,
+        counts=counts,
+        hidden=counts[wanted.show] - len(shown) - len(ended),
+        total=len(views),
+        all_waiting=sum(view.waiting for view in views),
+    )
+
+
+def shown_address(url: str) -> str:
+    """An address without what may be secret in it: user, password and query."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"
 
 
 def duration(seconds: float) -> str:

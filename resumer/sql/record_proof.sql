@@ -1,13 +1,15 @@
 -- Record a verified proof and enqueue its work, or count it as a duplicate, or keep it aside as
--- a conflict: one statement, so that all of it is committed or none.
+-- a conflict: one statement, so that all of it is committed or none, what is told of it too.
 with recorded as (
     insert into pauses (
         pause_id, state, body, fingerprint, decision, authorization_type, responder, channel,
-        responded_at, scheme, key_id, delivery_id, deliveries, received_at, last_delivery_at
+        responded_at, scheme, key_id, delivery_id, deliveries, received_at, last_delivery_at,
+        traceparent
     ) values (
         %(pause_id)s, 'answered', %(body)s, %(fingerprint)s, %(decision)s,
         %(authorization_type)s, %(responder)s, %(channel)s, %(responded_at)s, %(scheme)s,
-        %(key_id)s, %(delivery_id)s, 1, now(), now()
+        %(key_id)s, %(delivery_id)s, 1, now(), now(),
+        %(traceparent)s
     )
     on conflict (pause_id) do update set
         deliveries = pauses.deliveries + 1,
@@ -21,6 +23,9 @@ with recorded as (
         responded_at = coalesce(pauses.responded_at, excluded.responded_at),
         scheme = coalesce(pauses.scheme, excluded.scheme),
         key_id = coalesce(pauses.key_id, excluded.key_id),
+        traceparent = case
+            when pauses.body is null then excluded.traceparent else pauses.traceparent
+        end,
         delivery_id = coalesce(pauses.delivery_id, excluded.delivery_id),
         received_at = coalesce(pauses.received_at, excluded.received_at),
         body = coalesce(pauses.body, excluded.body)
@@ -36,6 +41,15 @@ kept as (
     on conflict (pause_id, fingerprint) do update set
         deliveries = conflicts.deliveries + 1,
         last_delivery_at = now()
+),
+noted as (
+    insert into events (pause_id, event, detail)
+    select pause_id, 'delivered', jsonb_strip_nulls(jsonb_build_object(
+        'result', case when accepted then 'accepted' when same then 'duplicate' else 'conflict' end,
+        'decision', %(decision)s::text,
+        'key_id', %(key_id)s::text
+    ))
+    from recorded
 ),
 queued as (
     select procrastinate_defer_jobs_v1(array[row(

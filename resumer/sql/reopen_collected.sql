@@ -8,6 +8,9 @@ with reopened as (
     and thread_id is null
     returning pause_id
 ),
+noted as (
+    insert into events (pause_id, event) select pause_id, 'reopened' from reopened
+),
 queued as (
     select procrastinate_defer_jobs_v1(array_agg(row(
         'resume', 'resume', 0, pause_id, null, jsonb_build_object('pause_id', pause_id), null

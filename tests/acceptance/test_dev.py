@@ -8,16 +8,10 @@ import os
 import pty
 import re
 import shlex
-import signal
 import socket
 import stat
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,174 +19,8 @@ import httpx
 import pytest
 
 from looppause_sdk import LoopPauseClient
-from tests import agents, postgres
-
-ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 45.0
-OWN_GRAPH = '''
-"""A user's own agent."""
-from typing import TypedDict
-from langgraph.graph import END, START, StateGraph
-from looppause_sdk import LoopPauseClient
-from looppause_sdk.langgraph import GateResult, make_interrupt_gate
-
-class State(TypedDict, total=False):
-    amount: int
-    looppause: GateResult
-
-builder = StateGraph(State)
-builder.add_node("gate", make_interrupt_gate(
-    LoopPauseClient(), agent_id="my-agent", recipients=[{"channel": "slack", "target": "#x"}],
-    action_builder=lambda state: {
-        "type": "mine", "description": f"Spend [{state['amount']}]", "details": {}}))
-builder.add_edge(START, "gate")
-builder.add_edge("gate", END)
-graph = builder.compile()
-
-plain = StateGraph(State)
-plain.add_node("one", lambda state: {"amount": 1})
-plain.add_edge(START, "one")
-plain.add_edge("one", END)
-'''
-
-
-@dataclass
-class Dev:
-    """One `resumer dev`; `out` and `err` are what it wrote so far."""
-
-    popen: subprocess.Popen[bytes]
-    folder: Path
-    name: str
-
-    @property
-    def out(self) -> str:
-        return (self.folder / f"{self.name}.out").read_text()
-
-    @property
-    def err(self) -> str:
-        return (self.folder / f"{self.name}.err").read_text()
-
-    @property
-    def all(self) -> str:
-        return f"{self.out}\n--- standard error\n{self.err}"
-
-    @property
-    def inbox(self) -> str:
-        """The address it tells people to open."""
-        return str(re.findall(r"Inbox +(http://\S+)/", self.out)[0])
-
-    @property
-    def postgres_pid(self) -> int:
-        """The process of its PostgreSQL."""
-        path = self.folder / ".resumer" / "postgres" / "postmaster.pid"
-        return int(path.read_text().splitlines()[0])
-
-    def wait(self) -> int:
-        """Wait for it to end by itself; return the exit code."""
-        return self.popen.wait(timeout=SECONDS)
-
-    def until(self, text: str) -> None:
-        """Wait until it has said this."""
-        end = time.monotonic() + SECONDS
-        while text not in self.out:
-            assert self.popen.poll() is None, f"it ended by itself:\n{self.all}"
-            assert time.monotonic() < end, f"{text!r} was not said in time:\n{self.all}"
-            time.sleep(0.05)
-
-    def interrupt(self) -> int:
-        """Press Ctrl-C; return the exit code."""
-        self.popen.send_signal(signal.SIGINT)
-        return self.popen.wait(timeout=20)
-
-    def pauses(self) -> list[str]:
-        """The pauses its inbox shows."""
-        page = httpx.get(f"{self.inbox}/").text
-        return sorted(set(re.findall(r"pause_[0-9A-Z]{26}", page)))
-
-    def decide(self, pause_id: str, decision: str) -> None:
-        """Decide as a script does."""
-        reply = httpx.post(
-            f"{self.inbox}/v1/pauses/{pause_id}/decision",
-            json={"decision": decision, "responder": "carol@acme.example"},
-            headers={"Authorization": "Bearer local-development"},
-        )
-        assert reply.status_code == 200, reply.text
-
-
-class Machine:
-    """A folder to start `resumer dev` in, with an environment that knows nothing of it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.started: list[Dev] = []
-        (folder / "own.py").write_text(OWN_GRAPH)
-
-    def dev(self, *arguments: str, terminal: int | None = None) -> Dev:
-        """Start it; `terminal` is a descriptor to write to instead of files."""
-        name = f"dev-{len(self.started)}"
-        with (
-            (self.folder / f"{name}.out").open("wb") as out,
-            (self.folder / f"{name}.err").open("wb") as err,
-        ):
-            popen = subprocess.Popen(
-                [sys.executable, "-m", "resumer", "dev", *arguments],
-                env={
-                    "PATH": os.environ["PATH"],
-                    "HOME": str(self.folder),
-                    "PYTHONPATH": f"{ROOT}:{ROOT / 'sdk'}",
-                    "TERM": "xterm",
-                },
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=terminal or out,
-                stderr=terminal or err,
-            )
-        self.started.append(Dev(popen, self.folder, name))
-        return self.started[-1]
-
-    def close(self) -> None:
-        """End what still runs."""
-        for dev in self.started:
-            if dev.popen.poll() is None:
-                dev.popen.terminate()
-                with suppress(subprocess.TimeoutExpired):
-                    dev.popen.wait(timeout=10)
-                dev.popen.kill()
-                dev.popen.wait()
-
-
-@pytest.fixture(scope="module")
-def make_machine() -> Iterator[Callable[[], Machine]]:
-    """Machines in folders that another user may look into, as PostgreSQL does under root."""
-    machines: list[Machine] = []
-    with tempfile.TemporaryDirectory(prefix="resumer-dev-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-
-        def make() -> Machine:
-            place = Path(folder) / str(len(machines))
-            place.mkdir()
-            machines.append(Machine(place))
-            return machines[-1]
-
-        yield make
-        for machine in machines:
-            machine.close()
-
-
-@pytest.fixture
-def machine(make_machine: Callable[[], Machine]) -> Iterator[Machine]:
-    """A machine for one test."""
-    made = make_machine()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def own_url(postgres_server: postgres.Server) -> Iterator[str]:
-    """A PostgreSQL of the user's own."""
-    url = postgres_server.database()
-    yield url
-    postgres_server.drop(url)
+from tests import agents
+from tests.dev_machine import Dev, Machine
 
 
 @pytest.fixture(scope="module")
@@ -313,6 +141,25 @@ def test_a_thread_waits_over_a_restart(machine: Machine) -> None:
     assert second.interrupt() == 0, second.all
     assert not is_alive(postgres_pid)
     assert "Traceback" not in first.all + second.all
+
+
+def test_a_thread_waits_over_a_restart_on_another_port(machine: Machine, own_url: str) -> None:
+    """Its proof goes to where the receiver is now, not to where it was when it asked."""
+    own = ("--database-url", own_url, "--graph", "own.py:graph", "--port", "0")
+    first = machine.dev(*own, "--input", '{"amount": 7}')
+    first.until("in a browser and click Approve or Reject")
+    (pause_id,) = first.pauses()
+    assert first.interrupt() == 0, first.all
+
+    second = machine.dev(*own)
+    second.until("Still waiting from before.")
+    assert second.inbox != first.inbox
+    assert "Its proof goes to" not in second.out
+    second.decide(pause_id, "approved")
+    second.until("The thread finished. Its state: amount, looppause")
+    page = httpx.get(f"{second.inbox}/pauses/{pause_id}").text
+    assert "The receiver has moved since: delivered to" in page
+    assert second.interrupt() == 0
 
 
 # -- one's own graph ----------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from looppause_sdk.testing import FakeLoopPause
 from resumer.emulator import Emulator
-from resumer.serving import serving
+from tests.browser.served import served
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -68,22 +66,9 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def inbox() -> Iterator[Inbox]:
     """An emulator of this test's own, served from a thread."""
-    emulator, started, stop = Emulator(), threading.Event(), threading.Event()
-    served = Inbox(emulator, "")
-
-    async def serve() -> None:
-        async with serving(emulator.app, lifespan="on") as served.url:
-            started.set()
-            await asyncio.to_thread(stop.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    try:
-        assert started.wait(10)
-        yield served
-    finally:
-        stop.set()
-        thread.join(10)
+    emulator = Emulator()
+    with served(emulator.app) as url:
+        yield Inbox(emulator, url)
 
 
 @pytest.fixture

@@ -65,6 +65,22 @@ def test_a_person_approves_and_the_thread_pays(session: Session, page: Page) -> 
 
 
 @pytest.mark.timeout(120)
+def test_the_inbox_leads_to_the_dashboard(session: Session, page: Page) -> None:
+    """One click, signed in already: the page of the very pause, where its answer is seen."""
+    inbox = session.wait_for(r"Inbox +(http://\S+)")
+    dashboard = session.wait_for(r"Dashboard +(http://\S+)")
+    session.wait_for(r"(asks)")
+    page.goto(dashboard)
+    expect(page.get_by_role("navigation", name="Main")).to_be_visible()
+    page.goto(inbox)
+    page.get_by_role("button", name="Approve").click()
+    session.wait_for(r"(PAID 12450 EUR)")
+    page.get_by_role("link", name="See it in the dashboard").click()
+    page.wait_for_url(re.compile(r"/resumer/ui/pauses/pause_"))
+    expect(page.get_by_role("heading", name="Pay 12450 EUR to Acme Corp")).to_be_visible()
+
+
+@pytest.mark.timeout(120)
 def test_a_person_rejects_and_nothing_is_paid(session: Session, page: Page) -> None:
     """A click on Reject wakes the thread too, and it does not pay."""
     inbox = session.wait_for(r"Inbox +(http://\S+)")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from looppause_sdk.proof import verify
@@ -145,6 +147,133 @@ def test_the_keyboard_alone_is_enough(inbox: Inbox, page: Page) -> None:
     assert inbox.fake.get(pause_id)["comment"] == "by keyboard"
 
 
+def test_a_search_narrows_the_list_and_keeps_what_one_types(inbox: Inbox, page: Page) -> None:
+    """The list follows each letter; the question that is being answered stays as it is."""
+    inbox.ask("Wire Globex 5 €", agent_id="payer")
+    inbox.ask("Delete the logs", agent_id="janitor")
+    page.goto(inbox.url)
+    page.get_by_label("Comment").fill("half a sent")
+    page.get_by_role("searchbox").press_sequentially("wire gl")
+    items = page.get_by_role("navigation", name="Pauses").locator(".item")
+    expect(items).to_have_count(1)
+    expect(items).to_contain_text("Wire Globex 5 €")
+    expect(page.get_by_role("status")).to_have_text("1 pause shown")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    expect(page.get_by_role("heading", name="Delete the logs")).to_be_visible()
+    expect(page.get_by_label("Comment")).to_have_value("half a sent")
+    inbox.ask("Wire Globex again")
+    expect(items).to_have_count(2)
+    assert page.url.endswith("/?q=wire+gl")
+    page.reload()
+    expect(items).to_have_count(2)
+
+
+def test_the_list_can_show_only_what_waits(inbox: Inbox, page: Page) -> None:
+    """One click, no reload; the same words are looked for among the answered."""
+    inbox.fake.decide(inbox.ask("Pay Acme"))
+    inbox.ask("Pay Globex")
+    page.goto(inbox.url)
+    page.evaluate("window.notReloaded = true")
+    items = page.get_by_role("navigation", name="Pauses").locator(".item")
+    page.get_by_role("link", name="Waiting 1").click()
+    expect(items).to_have_text(re.compile("Pay Globex"))
+    page.get_by_role("link", name="Answered 1").click()
+    expect(items).to_have_text(re.compile("Pay Acme"))
+    page.get_by_role("searchbox").fill("globex")
+    expect(page.get_by_text("Nothing answered has “globex” in it.")).to_be_visible()
+    page.get_by_role("link", name="Show all 2").click()
+    expect(items).to_have_count(2)
+    expect(page.get_by_role("searchbox")).to_have_value("")
+    assert page.evaluate("window.notReloaded")
+
+
+def test_an_answer_half_written_outlives_a_look_elsewhere(inbox: Inbox, page: Page) -> None:
+    """Going to another pause and back loses nothing; once answered nothing is left of it."""
+    chosen = inbox.ask("The one I answer", form=FORM)
+    inbox.ask("The other")
+    page.goto(f"{inbox.url}/pauses/{chosen}")
+    page.get_by_label("Comment").fill("half a sent")
+    page.get_by_label("Amount").fill("12")
+    page.get_by_label("Urgent").check()
+    page.get_by_role("link", name="The other").click()
+    expect(page.get_by_label("Comment")).to_have_value("")
+    page.get_by_role("link", name="The one I answer").click()
+    expect(page.get_by_label("Comment")).to_have_value("half a sent")
+    expect(page.get_by_label("Amount")).to_have_value("12")
+    expect(page.get_by_label("Urgent")).to_be_checked()
+    page.get_by_role("button", name="Reject").click()
+    expect(page.get_by_role("heading", name="Rejected by")).to_be_visible()
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_keys_lead_through_the_list(inbox: Inbox, page: Page) -> None:
+    """j and k go on and back, c and / go into texts, where letters are letters."""
+    inbox.ask("The older")
+    inbox.ask("The newer")
+    page.goto(inbox.url)
+    page.keyboard.press("j")
+    expect(page.get_by_role("heading", name="The older")).to_be_visible()
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    expect(page.get_by_role("heading", name="The newer")).to_be_visible()
+    page.keyboard.press("c")
+    page.keyboard.type("jk/c?")
+    expect(page.get_by_label("Comment")).to_have_value("jk/c?")
+    page.get_by_role("heading", name="The newer").click()
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+
+
+def test_keys_are_told_and_can_be_switched_off(inbox: Inbox, page: Page) -> None:
+    """The list of keys opens with one, and the browser remembers that none are wanted."""
+    inbox.ask("The older")
+    inbox.ask("The newer")
+    page.goto(inbox.url)
+    page.keyboard.press("?")
+    dialog = page.get_by_role("dialog", name="Keys")
+    expect(dialog).to_be_visible()
+    page.get_by_label("Use these keys").uncheck()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    page.reload()
+    page.keyboard.press("j")
+    page.wait_for_timeout(200)
+    expect(page.get_by_role("heading", name="The newer")).to_be_visible()
+    page.get_by_role("button", name="Keys").click()
+    expect(page.get_by_label("Use these keys")).not_to_be_checked()
+    page.get_by_role("button", name="Close").click()
+    expect(dialog).to_be_hidden()
+
+
+def test_odd_answers_are_behind_a_menu_for_testing(inbox: Inbox, page: Page) -> None:
+    """Closed at first; one click in it ends the pause, which the page shows."""
+    pause_id = inbox.ask()
+    page.goto(inbox.url)
+    expect(page.get_by_role("button", name="Time out")).to_be_hidden()
+    page.get_by_text("For testing").click()
+    page.get_by_role("button", name="Time out").click()
+    expect(page.get_by_role("heading", name="Timed out: nobody answered")).to_be_visible()
+    assert inbox.fake.get(pause_id)["status"] == "timed_out"
+
+
+def test_a_delay_is_typed_without_sending_anything(inbox: Inbox, page: Page) -> None:
+    """Enter in the number presses no button, updates leave it, and the delivery is held back."""
+    pause_id = inbox.ask(webhook_url="http://127.0.0.1:9/hook")
+    page.goto(inbox.url)
+    page.get_by_text("For testing").click()
+    seconds = page.get_by_label("after")
+    seconds.fill("3000")
+    seconds.press("Enter")
+    page.get_by_role("heading", level=1).click()
+    inbox.fake.note(pause_id, seen=True)
+    page.wait_for_timeout(1500)
+    expect(seconds).to_have_value("3000")
+    assert inbox.fake.get(pause_id)["status"] == "pending"
+    page.get_by_role("button", name="Approve, delivered late").click()
+    expect(page.get_by_text("Held back on purpose")).to_be_visible()
+    expect(page.get_by_text(re.compile("in 49 min"))).to_be_visible()
+
+
 def test_every_control_has_a_name(inbox: Inbox, page: Page) -> None:
     """No input, select or text is without its label."""
     inbox.ask(form=FORM)
@@ -187,6 +316,40 @@ def test_on_a_phone_the_list_comes_first(inbox: Inbox, browser: Browser) -> None
     page.get_by_role("link", name="Inbox", exact=True).tap()
     expect(page.get_by_role("navigation", name="Pauses")).to_be_visible()
     context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_page_is_closed_to_anybody(
+    inbox: Inbox, browser: Browser, scheme: str, width: int
+) -> None:
+    """axe finds nothing, with everything unfolded that can be, in either theme and width."""
+    answered = inbox.ask(webhook_url="http://127.0.0.1:9/hook")
+    inbox.fake.decide(answered, comment="ok", fields={"n": 1})
+    waiting = inbox.ask(form=FORM, webhook_url="http://127.0.0.1:9/hook")
+    context = browser.new_context(
+        color_scheme="dark" if scheme == "dark" else "light",
+        viewport={"width": width, "height": 900},
+        bypass_csp=True,  # axe is put into the page
+    )
+    page = context.new_page()
+    violations = []
+    for path in (
+        "",
+        f"pauses/{waiting}",
+        f"pauses/{answered}",
+        "?q=none&show=answered",
+        "pauses/x",
+    ):
+        page.goto(f"{inbox.url}/{path}")
+        page.evaluate("document.querySelectorAll('details').forEach(it => { it.open = true; })")
+        if path == "" and width > 1000:
+            page.keyboard.press("?")
+        found = Axe().run(page).response["violations"]
+        violations += [(path, it["id"], it["nodes"][0]["html"]) for it in found]
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+    context.close()
+    assert violations == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

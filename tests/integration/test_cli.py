@@ -32,7 +32,10 @@ from tests import agents
 
 ROOT = Path(__file__).resolve().parents[2]
 HIDDEN = "hunter2"
-COMMANDS = ("dev", "serve", "web", "worker", "migrate", "pauses", "retry", "emulator")
+COMMANDS = (
+    "dev", "serve", "web", "worker", "migrate", "pauses", "explain", "retry", "discard", "hold",
+    "release", "reconcile", "emulator", "trigger", "verify", "sign", "doctor", "audit",
+)  # fmt: skip
 AGENT = """
 from looppause_sdk import LoopPauseClient
 from tests.agents import payment_agent
@@ -147,6 +150,7 @@ def test_help_leads_a_newcomer_on() -> None:
     """All commands are named, the first thing to try, and the settings that are needed."""
     result = CliRunner().invoke(cli.app, [], env={"COLUMNS": "100", "TERM": "dumb"})
     assert "Run `resumer dev`: it starts everything on this machine." in result.output
+    assert "resumer --install-completion" in result.output
     for name in (*COMMANDS, "RESUMER_DATABASE_URL", "RESUMER_GRAPHS", "LOOPPAUSE_SIGNING_SECRET"):
         assert name in result.output
 

@@ -276,6 +276,103 @@ async def test_a_page_left_open_over_a_restart_notices(http: httpx.AsyncClient) 
         assert (await other.get("/updates", params={"have": version})).status_code == 200
 
 
+# -- finding ---------------------------------------------------------------------------------
+
+
+def listed(page: str) -> list[str]:
+    """The pauses that a list shows, in its order."""
+    return re.findall(r'id="item-(pause_[0-9A-Z]{26})"', page)
+
+
+@pytest.mark.parametrize(
+    "query, found",
+    [
+        ("", ["new", "old", "done"]),
+        ("?show=waiting", ["new", "old"]),
+        ("?show=answered", ["done"]),
+        ("?show=nonsense", ["new", "old", "done"]),
+        ("?q=globex", ["new"]),
+        ("?q=GLOBEX+pay", ["new"]),
+        ("?q=köln", ["old"]),
+        ("?q=bob", ["done"]),
+        ("?q=not+today", ["done"]),
+        ("?q=approved&show=waiting", []),
+        ("?q=auditor", ["old"]),
+        ("?q=token", []),
+        ("?q=%3Cscript%3E", []),
+    ],
+)
+async def test_the_list_shows_what_is_wanted(
+    emulator: Emulator, http: httpx.AsyncClient, query: str, found: list[str]
+) -> None:
+    """Every word is looked for in the question and the answer, nowhere that is secret."""
+    done = ask(emulator, "Pay Initech", webhook_url="http://h.example/?token=t")
+    old = ask(emulator, "Pay Acme", details={"city": "Köln"}, agent_id="auditor")
+    new = ask(emulator, "Pay Globex")
+    emulator.fake.decide(done, "rejected", responder="bob", comment="Not today")
+    names = {new: "new", old: "old", done: "done"}
+    for page in ((await http.get(f"/{query}")).text, (await http.get(f"/updates{query}")).text):
+        assert [names[pause_id] for pause_id in listed(page.replace('\\"', '"'))] == found
+
+
+async def test_what_is_wanted_stays_wanted(emulator: Emulator, http: httpx.AsyncClient) -> None:
+    """Links and forms of a page that was narrowed down lead to pages that are."""
+    pause_id = ask(emulator, "Pay Acme & Sons")
+    page = (await http.get("/?q=acme+%26&show=waiting")).text
+    query = "?show=waiting&amp;q=acme+%26"
+    assert f'href="/pauses/{pause_id}{query}"' in page
+    assert f'action="/pauses/{pause_id}/decide{query}"' in page
+    form = {"decision": "approved", "responder": "me"}
+    decided = await http.post(f"/pauses/{pause_id}/decide{html.unescape(query)}", data=form)
+    assert decided.headers["location"] == f"/pauses/{pause_id}{html.unescape(query)}"
+
+
+async def test_a_search_opens_the_first_it_finds(
+    emulator: Emulator, http: httpx.AsyncClient
+) -> None:
+    """Not the newest that waits, which may be something else."""
+    wanted = ask(emulator, "Pay Acme")
+    ask(emulator, "Pay Globex")
+    assert f'data-pause="{wanted}"' in (await http.get("/?q=acme")).text
+
+
+async def test_a_search_that_finds_nothing_says_so(
+    emulator: Emulator, http: httpx.AsyncClient
+) -> None:
+    """With the words, and a way back to everything."""
+    ask(emulator)
+    page = (await http.get("/?q=nobody+%3Cb%3E&show=answered")).text
+    assert "Nothing answered has “nobody &lt;b&gt;” in it." in page
+    assert "Show all 1" in page
+
+
+async def test_a_long_list_is_cut_and_says_so(emulator: Emulator, http: httpx.AsyncClient) -> None:
+    """The latest two hundred of each are shown; the count is of all."""
+    for number in range(203):
+        ask(emulator, f"Pay {number}")
+    page = (await http.get("/")).text
+    assert len(listed(page)) == 200
+    assert "3 older not shown" in page
+    assert "<title>(203) Inbox" in page
+
+
+# -- the dashboard beside it -----------------------------------------------------------------
+
+
+async def test_pauses_lead_to_their_page_in_the_dashboard() -> None:
+    """Where there is a dashboard, the bar and every pause link to it; else nothing does."""
+    emulator = Emulator(dashboard="http://127.0.0.1:1/dashboard/")
+    pause_id = ask(emulator)
+    async with client(emulator.app) as http:
+        page = (await http.get("/")).text
+    assert 'href="http://127.0.0.1:1/dashboard/"' in page
+    assert f'href="http://127.0.0.1:1/dashboard/pauses/{pause_id}"' in page
+    without = Emulator()
+    ask(without)
+    async with client(without.app) as http:
+        assert "ashboard" not in (await http.get("/")).text
+
+
 # -- deciding --------------------------------------------------------------------------------
 
 
@@ -330,7 +427,7 @@ async def test_a_second_decision_is_shown_the_first(
     assert "Already rejected by bob: the first decision stands." in reply.text
 
 
-@pytest.mark.parametrize("verb", ["decide", "redeliver"])
+@pytest.mark.parametrize("verb", ["decide", "redeliver", "try"])
 async def test_posts_to_an_unknown_pause_are_404(http: httpx.AsyncClient, verb: str) -> None:
     """There is nothing to decide or to send."""
     reply = await http.post(f"/pauses/nope/{verb}", data={"decision": "approved"})

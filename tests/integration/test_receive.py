@@ -320,7 +320,7 @@ async def test_a_declared_length_over_the_limit_is_refused_unread(receiver: Rece
     headers = {**JSON, "Content-Length": str(256 * 1024 + 1)}
     reply = await _bare(receiver.resumer.app, headers=headers, body=None)
     assert (reply.status, reply.headers["connection"]) == (413, "close")
-    assert json.loads(reply.body) == {"error": "a proof has at most 262144 bytes"}
+    assert json.loads(reply.body) == {"error": "the proof has at most 262144 bytes"}
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, "²", "-1", "1e9", "0x10", "", "0"])

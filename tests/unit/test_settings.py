@@ -347,7 +347,8 @@ def test_a_read_token_that_is_none_is_refused_unseen(tokens: Any) -> None:
 )
 def test_who_bears_a_token(header: str | None, known: bool) -> None:
     """Only one of ours, whole, as a bearer token."""
-    from resumer.tokens import Token, is_known
+    from resumer.tokens import Token, identify
 
-    assert is_known(header, [Token.of("first-token-of-the-two"), Token.of(TOKEN)]) is known
-    assert not is_known(header, [])
+    tokens = [Token.of("first-token-of-the-two"), Token.of(TOKEN)]
+    assert identify(header, tokens) == (Token.of(TOKEN) if known else None)
+    assert identify(header, []) is None

@@ -6,12 +6,11 @@
   const live = document.getElementById("live");
   const EVERY = 1000;
   const WHEN_HIDDEN = 10000;
+  const search = document.getElementById("q");
+  const keys = document.getElementById("keys");
   let version = body.dataset.version;
-  let waiting = countWaiting(document);
-
-  function countWaiting(root) {
-    return root.querySelectorAll(".item-waiting").length;
-  }
+  let waiting = Number(/^\((\d+)\)/.exec(document.title)?.[1] ?? 0);
+  let asked = 0;
 
   // -- times, as the server writes them (views.py) --
 
@@ -62,6 +61,10 @@
     for (const open of old.querySelectorAll("details[open]")) {
       fresh.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");
     }
+    for (const typed of old.querySelectorAll(".trials input")) {
+      const same = fresh.querySelector(`#${CSS.escape(typed.id)}`);
+      if (same) same.value = typed.value;
+    }
     old.replaceWith(fresh);
     if (id) document.getElementById(id)?.focus({ preventScroll: true });
   }
@@ -82,6 +85,7 @@
     const ended = old.dataset.verdict === "waiting" && fresh.dataset.verdict !== "waiting";
     if (!ended && isBeingAnswered(old)) return;
     replace(old, fresh);
+    keepDraft();
     if (ended) announce(`This pause has ended: ${fresh.dataset.headline}`);
   }
 
@@ -100,12 +104,125 @@
   }
 
   async function update() {
+    const turn = ++asked;
     const chosen = document.getElementById("detail").dataset.pause;
-    const query = new URLSearchParams({ have: version, pause: chosen });
+    const query = new URLSearchParams({ ...wanted(), have: version, pause: chosen });
     const answer = await fetch(`${body.dataset.updates}?${query}`, { cache: "no-store" });
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
-    if (answer.status !== 204) show(await answer.json());
+    const fresh = answer.status === 204 ? null : await answer.json();
+    if (fresh && turn === asked) show(fresh);  // else a later answer is there already
   }
+
+  // -- which to show --
+
+  function wanted() {
+    return { show: document.getElementById("list").dataset.show, q: search.value.trim() };
+  }
+
+  async function want(showing) {
+    document.getElementById("list").dataset.show = showing;
+    version = "";
+    const members = Object.entries(wanted()).filter(([, value]) => value && value !== "all");
+    const query = new URLSearchParams(members).toString();
+    history.replaceState(null, "", query ? `?${query}` : location.pathname);
+    try {
+      await update();
+      const found = document.querySelectorAll("#list .item").length;
+      announce(`${found} ${found === 1 ? "pause" : "pauses"} shown`);
+    } catch {
+      setLive(false);
+    }
+  }
+
+  let typing;
+  search.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(() => want(wanted().show), 150);
+  });
+  document.getElementById("find").addEventListener("submit", (event) => event.preventDefault());
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("#list a[data-show]");
+    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    if (link.dataset.q === "") {
+      search.value = "";
+      search.focus();
+    }
+    want(link.dataset.show);
+  });
+
+  // -- what somebody has typed outlives going to another pause and back --
+
+  function draftOf(form) {
+    return `draft ${form.closest(".detail").dataset.pause}`;
+  }
+
+  function stored(work) {
+    try {
+      return work();
+    } catch {
+      return null;  // a browser that keeps nothing: then nothing is kept
+    }
+  }
+
+  function drafted(form) {
+    return [...form.elements].filter((input) => input.name && input.type !== "submit" && input.name !== "responder");
+  }
+
+  function keepDraft() {
+    const form = document.querySelector("form.decide");
+    const detail = document.getElementById("detail");
+    if (!form) {
+      stored(() => sessionStorage.removeItem(`draft ${detail.dataset.pause}`));
+      return;
+    }
+    const draft = stored(() => JSON.parse(sessionStorage.getItem(draftOf(form)))) ?? {};
+    for (const input of drafted(form)) {
+      if (!(input.name in draft)) continue;
+      if (input.type === "checkbox") input.checked = draft[input.name];
+      else input.value = draft[input.name];
+    }
+  }
+
+  document.addEventListener("input", (event) => {
+    const form = event.target.closest("form.decide");
+    if (!form) return;
+    const draft = Object.fromEntries(drafted(form).map((input) =>
+      [input.name, input.type === "checkbox" ? input.checked : input.value]));
+    stored(() => sessionStorage.setItem(draftOf(form), JSON.stringify(draft)));
+  });
+
+  // -- keys --
+
+  function go(step) {
+    const items = [...document.querySelectorAll("#list .item")];
+    const at = items.findIndex((item) => item.hasAttribute("aria-current"));
+    const next = at < 0 ? items[0] : items[at + step];
+    if (next) location.assign(next.href);
+  }
+
+  const acts = {
+    j: () => go(1),
+    k: () => go(-1),
+    "/": () => search.focus(),
+    c: () => document.getElementById("comment")?.focus(),
+    "?": () => keys.showModal(),
+  };
+  const useKeys = document.getElementById("use-keys");
+  useKeys.checked = stored(() => localStorage.getItem("keys")) !== "off";
+  useKeys.addEventListener("change", () => {
+    stored(() => localStorage.setItem("keys", useKeys.checked ? "on" : "off"));
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || keys.open || !useKeys.checked) return;
+    if (event.target.closest("input, textarea, select")) return;
+    if (!Object.hasOwn(acts, event.key)) return;
+    event.preventDefault();
+    acts[event.key]();
+  });
+  const showKeys = document.getElementById("show-keys");
+  showKeys.hidden = false;
+  showKeys.addEventListener("click", () => keys.showModal());
 
   function setLive(isLive) {
     live.hidden = false;
@@ -126,6 +243,7 @@
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) update().catch(() => setLive(false));
   });
+  keepDraft();
   drawTimes();
   setInterval(drawTimes, 1000);
   keepUpdating();

@@ -1,0 +1,48 @@
+"""A progress bar beside long work, where somebody looks on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from resumer.operator.reading import Reading
+from resumer.operator.views import Filter
+
+__all__ = ["counted"]
+
+MOST_COUNTED = 100_000_000
+
+
+async def counted(
+    records: AsyncIterator[dict[str, Any]], reading: Reading, wanted: Filter, *, is_shown: bool
+) -> AsyncIterator[dict[str, Any]]:
+    """The records as they come, with a bar on standard error if it is a terminal."""
+    if not (is_shown and sys.stderr.isatty()):
+        async for record in records:
+            yield record
+        return
+    columns = (TextColumn("pauses"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("pauses", total=await _total(reading, wanted))
+        async for record in records:
+            yield record
+            progress.advance(bar)
+
+
+async def _total(reading: Reading, wanted: Filter) -> int | None:
+    """How many there are; None if counting takes too long, which is no reason not to begin."""
+    try:
+        return await reading.count(wanted, most=MOST_COUNTED)
+    except psycopg.errors.QueryCanceled:
+        return None
