@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -303,6 +304,44 @@ async def test_a_worker_serves_its_own_on_a_port(rig: Rig, resumer: Resumer) -> 
         reply = await http.get(f"{address}/metrics")
         assert (reply.status_code, (await http.get(f"{address}/healthz")).status_code) == (200, 404)
     assert Told(reply.text)("database_up") == 1
+
+
+async def test_the_command_says_where_its_metrics_are(rig: Rig, tmp_path: Path) -> None:
+    """`resumer worker --metrics-port` is a process of its own that Prometheus can ask."""
+    (tmp_path / "agent.py").write_text(AGENT)
+    env = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": rig.url,
+        "RESUMER_GRAPHS": f"procurement={tmp_path / 'agent.py'}:graph",
+        "LOOPPAUSE_SIGNING_SECRET": rig.looppause.secret,
+    }
+    arguments = ("-m", "resumer", "worker", "--metrics-port", "0")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, env=env, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(30):
+            while b"metrics_served" not in (line := await process.stderr.readline()):
+                assert line, "it ended by itself"
+        async with httpx.AsyncClient() as http:
+            seen = Told((await http.get(json.loads(line)["address"])).text)
+    finally:
+        process.terminate()
+        await process.communicate()
+    assert seen("database_up") == 1
+    assert seen("workers_alive") == 1
+    assert process.returncode == 0
+
+
+AGENT = """
+from langgraph.graph import END, START, StateGraph
+builder = StateGraph(dict)
+builder.add_node("nothing", lambda state: {})
+builder.add_edge(START, "nothing")
+builder.add_edge("nothing", END)
+graph = builder.compile()
+"""
 
 
 async def test_without_a_port_nothing_is_served(resumer: Resumer) -> None:
