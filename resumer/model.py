@@ -57,11 +57,7 @@ def checkpoint_id_at(moment: datetime) -> str:
 
 
 class State(StrEnum):
-    """Where a pause stands; `answered` to `failed` still have work to do.
-
-    A person has to act on what is parked, and has decided that nothing more is done about what is
-    discarded: that is final, as `resumed` is.
-    """
+    """Where a pause stands; `answered` to `failed` have work to do, `discarded` is for good."""
 
     WAITING = "waiting"
     ANSWERED = "answered"

@@ -111,7 +111,8 @@ def _print_thread(console: Console, name: str, known: Known, now: datetime) -> N
     count = len(known.pauses)
     pauses = "1 pause" if count == 1 else f"{count} pauses"
     console.print(Text(f"thread {printable(name)}: {pauses}", style="dim"), soft_wrap=True)
-    console.print(Text(whole.headline, style="bold"))
+    if sum(pause.row.state not in _OVER for pause in known.pauses) != 1:
+        console.print(Text(whole.headline, style="bold"))
     for pause in sorted(known.pauses, key=lambda pause: pause.row.state in _OVER):
         console.print()
         _print_of_thread(console, pause, explain_pause(pause, now, known.around))
@@ -140,10 +141,10 @@ def _print_explanation(console: Console, told: Explanation, *, indent: int = 0) 
 
 
 def _facts(facts: Sequence[Fact], indent: int) -> Table:
-    table = Table.grid(padding=(0, 2, 0, indent))
+    table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="dim")
     longest_word = max(len(word) for _, value in facts for word in value.split() or [""])
     table.add_column(overflow="fold", min_width=min(longest_word, 255))
     for name, value in facts:
-        table.add_row(name, Text(printable(value)))
+        table.add_row(" " * indent + name, Text(printable(value)))
     return table

@@ -38,82 +38,11 @@ def _document() -> Json:
             "RESUMER_ACT_TOKENS lets act, too.",
         },
         "security": [{"token": []}],
-        "paths": _paths(),
+        "paths": _PATHS,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": schemas(),
             "responses": {name: _refusal(text) for name, text in _REFUSALS.items()},
-        },
-    }
-
-
-def _paths() -> Json:
-    return {
-        "/api/overview": {
-            "get": _looks(
-                "overview", "Everything at a glance", "Overview", _query("hours", _HOURS, _OF_HOURS)
-            )
-        },
-        "/api/pauses": {
-            "get": _looks("listPauses", "Pauses, the newest first", "Page", *_filters(), *_PAGING)
-        },
-        "/api/pauses/retry": {
-            "post": _acts(
-                "retryPauses",
-                "Take up again whatever matches and is parked or failed",
-                "Matching",
-                body=_RETRY_BODY,
-            )
-        },
-        "/api/pauses/{pause_id}": {
-            "parameters": [_PAUSE],
-            "get": _looks("readPause", "Everything known of one pause", "Detail"),
-        },
-        "/api/pauses/{pause_id}/explanation": {
-            "parameters": [_PAUSE],
-            "get": _looks("explainPause", "Why it is not resumed", "Explanation"),
-        },
-        "/api/pauses/{pause_id}/retry": {
-            "parameters": [_PAUSE],
-            "post": _acts("retryPause", "Take it up again, at once", "Retried", one=True),
-        },
-        "/api/pauses/{pause_id}/discard": {
-            "parameters": [_PAUSE],
-            "post": _acts(
-                "discardPause",
-                "Decide that nothing more is done about it",
-                "Discarded",
-                one=True,
-                body=_REASON_BODY,
-            ),
-        },
-        "/api/agents/{agent_id}/hold": {
-            "parameters": [_AGENT],
-            "get": _looks("readHold", "Whether the agent is held", "Held"),
-            "put": _acts("hold", "Resume nothing of this agent", "Held", body=_REASON_BODY),
-            "delete": _acts("release", "Let its threads go on", None),
-        },
-        "/api/audit": {
-            "get": _looks(
-                "listAudit",
-                "What operators did, the latest first",
-                "Audit",
-                _query("limit", _whole(1, MOST_AUDIT, 100), "At most so many."),
-            )
-        },
-        "/api/openapi.json": {
-            "get": {
-                "operationId": "readDocument",
-                "summary": "This document",
-                "security": [],
-                "responses": {
-                    "200": {
-                        "description": "The document",
-                        "content": {"application/json": {"schema": {"type": "object"}}},
-                    },
-                    "404": _ref("NotFound"),
-                },
-            }
         },
     }
 
@@ -252,3 +181,71 @@ _RETRY_BODY = _object(
     dry_run={"type": "boolean", "default": True, "description": "Only say which it would be."},
     most=_whole(1, MOST_MATCHING, MOST_MATCHING),
 )
+_PATHS: Json = {
+    "/api/overview": {
+        "get": _looks(
+            "overview", "Everything at a glance", "Overview", _query("hours", _HOURS, _OF_HOURS)
+        )
+    },
+    "/api/pauses": {
+        "get": _looks("listPauses", "Pauses, the newest first", "Page", *_filters(), *_PAGING)
+    },
+    "/api/pauses/retry": {
+        "post": _acts(
+            "retryPauses",
+            "Take up again whatever matches and is parked or failed",
+            "Matching",
+            body=_RETRY_BODY,
+        )
+    },
+    "/api/pauses/{pause_id}": {
+        "parameters": [_PAUSE],
+        "get": _looks("readPause", "Everything known of one pause", "Detail"),
+    },
+    "/api/pauses/{pause_id}/explanation": {
+        "parameters": [_PAUSE],
+        "get": _looks("explainPause", "Why it is not resumed", "Explanation"),
+    },
+    "/api/pauses/{pause_id}/retry": {
+        "parameters": [_PAUSE],
+        "post": _acts("retryPause", "Take it up again, at once", "Retried", one=True),
+    },
+    "/api/pauses/{pause_id}/discard": {
+        "parameters": [_PAUSE],
+        "post": _acts(
+            "discardPause",
+            "Decide that nothing more is done about it",
+            "Discarded",
+            one=True,
+            body=_REASON_BODY,
+        ),
+    },
+    "/api/agents/{agent_id}/hold": {
+        "parameters": [_AGENT],
+        "get": _looks("readHold", "Whether the agent is held", "Held"),
+        "put": _acts("hold", "Resume nothing of this agent", "Held", body=_REASON_BODY),
+        "delete": _acts("release", "Let its threads go on", None),
+    },
+    "/api/audit": {
+        "get": _looks(
+            "listAudit",
+            "What operators did, the latest first",
+            "Audit",
+            _query("limit", _whole(1, MOST_AUDIT, 100), "At most so many."),
+        )
+    },
+    "/api/openapi.json": {
+        "get": {
+            "operationId": "readDocument",
+            "summary": "This document",
+            "security": [],
+            "responses": {
+                "200": {
+                    "description": "The document",
+                    "content": {"application/json": {"schema": {"type": "object"}}},
+                },
+                "404": _ref("NotFound"),
+            },
+        }
+    },
+}

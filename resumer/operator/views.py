@@ -154,7 +154,7 @@ class Worker:
 
 @dataclass(frozen=True)
 class KeyUse:
-    """How often a key has verified, in the period, by what it is known as in logs."""
+    """How many answers a key has verified in the period, copies not counted; named as in logs."""
 
     scheme: str
     key_id: str

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 
 from resumer import Resumer
+from resumer.commands.service import Service, ask
+from resumer.db import connect
+from resumer.errors import DatabaseNotReady
 from tests import agents
 from tests.commands import Ended, resumer
 from tests.integration.conftest import Rig
@@ -172,8 +175,6 @@ async def test_everything_is_more_than_a_page(rig: Rig) -> None:
 
 
 async def connection(rig: Rig) -> Any:
-    from resumer.db import connect
-
     return await connect(rig.url, schema="resumer")
 
 
@@ -234,6 +235,20 @@ async def test_a_database_that_is_away_is_told(rig: Rig, url: str, complaint: st
         assert "hunter2" not in ended.err
 
 
+async def test_a_database_that_goes_away_meanwhile_is_told(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a command is at: it ends as if the database had been away before."""
+    monkeypatch.setenv("RESUMER_DATABASE_URL", rig.url)
+
+    async def question(service: Service) -> None:
+        async with service.reading.pool.connection() as own:
+            await own.execute("select pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(DatabaseNotReady, match="went away"):
+        await asyncio.to_thread(ask, None, question)
+
+
 async def test_beside_resumer_dev_nothing_has_to_be_set(rig: Rig, tmp_path: Path) -> None:
     """The database that `resumer dev` has left in its folder is the one that is asked."""
     (tmp_path / ".resumer").mkdir()
@@ -278,11 +293,22 @@ async def test_each_pause_of_a_thread_is_explained(rig: Rig) -> None:
     )
     told = await run(rig, "explain", "t1")
     assert told.code == 0
-    assert told.out.startswith("thread t1: 2 pauses\nThe graph kept raising.\n")
+    assert told.out.startswith(f"thread t1: 2 pauses\n\n{pause_id}  parked\n")
+    assert told.out.count("The graph kept raising.") == 1
     assert told.out.index(pause_id) < told.out.index("done  resumed")
     assert told.text.endswith("done resumed It was resumed, and the thread has finished.")
     rows = (await run(rig, "explain", "t1", "--json")).rows
     assert {row["pause_id"] for row in rows} == {pause_id, "done"}
+
+
+async def test_what_keeps_a_thread_is_said_of_several(rig: Rig) -> None:
+    """Where more than one pause is open, the one that needs a person gives the headline."""
+    await rig.rows(
+        "insert into pauses (pause_id, thread_id, state, body, reason_code) values"
+        " ('p1', 't1', 'waiting', null, null), ('p2', 't1', 'parked', '{}', 'no_node')"
+    )
+    told = await run(rig, "explain", "t1")
+    assert told.out.startswith("thread t1: 2 pauses\nThe graph has no such node any more.\n")
 
 
 async def test_an_unknown_id_says_what_to_check(rig: Rig) -> None:
