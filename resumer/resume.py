@@ -113,7 +113,7 @@ class Resumption:
         stall_seconds = self.policy.stall_seconds
         begun = await self.pauses.begin(record.pause_id, place, stall_seconds=stall_seconds)
         if begun != "begun":
-            return _HELD if begun == "held" else _BUSY
+            return _held(record, self.clock()) if begun == "held" else _BUSY
         with self.witness.attempt(record, place, run.verb, self.clock()) as ended:
             return ended(await self._go_on(kind, record, run))
 
@@ -184,7 +184,6 @@ class Resumption:
 _NOTHING_LEFT = (State.RESUMED, State.PARKED, State.DISCARDED)
 _OUT_OF_REACH = (httpx.TransportError, LoopPauseUnavailable)
 _BUSY = Postponed("busy", "another resume of this thread is running", retry_in=0.5)
-_HELD = Postponed(HELD, "its agent is held: release it to have it resumed", retry_in=5.0)
 _SHARED_PAUSE = Parked(
     "shared_pause",
     "several threads hibernate at this pause: one approval must not open two gates. "
@@ -195,6 +194,12 @@ _SHARED_PAUSE = Parked(
 def _without_notes(error: Exception) -> str:
     """What a gate says, without what pydantic puts around it."""
     return brief(error).split(":", 1)[-1].partition(" [type=")[0].strip()
+
+
+def _held(record: PauseRecord, now: datetime) -> Postponed:
+    """A release wakes all that wait for it: the looks between are for one that was missed."""
+    retry_in = min(max(5.0, age(record.received_at, now) / 10), 60.0)
+    return Postponed(HELD, "its agent is held: release it to have it resumed", retry_in)
 
 
 def _is_outage(error: BaseException) -> bool:
