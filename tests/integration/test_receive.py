@@ -282,7 +282,7 @@ async def test_a_missing_content_type_is_taken_for_json(receiver: Receiver) -> N
         ("DELETE", PATH, 405),
         ("POST", "/webhooks", 404),
         ("POST", PATH + "/x", 404),
-        ("POST", "/", 404),
+        ("POST", "/", 405),
         ("POST", "/healthz", 405),
     ],
 )
