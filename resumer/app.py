@@ -10,7 +10,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from .collect import collect, refusal
 from .db import SCHEMA, Pool, open_pool
@@ -115,18 +115,7 @@ class Resumer:
         self._with_worker = worker
         self._running: _Running | None = None
         self._desks = Desks(self.settings, self.graphs, self._operating)
-        self.app = Starlette(
-            routes=[
-                Route("/webhooks/looppause", self._receive, methods=["POST"]),
-                Route("/pauses/{pause_id:path}", self._collect, methods=["GET"]),
-                Route("/healthz", self._healthz),
-                Route("/readyz", self._readyz),
-                Route("/metrics", self.scrape.answer),
-                *OperatorApi(self.settings.tokens, self._operating).routes(),
-                *Dashboard(self.settings.tokens, self._desks.now).routes(),
-            ],
-            lifespan=self.lifespan,
-        )
+        self.app = Starlette(routes=self._routes(), lifespan=self.lifespan)
 
     @classmethod
     def from_env(
@@ -155,6 +144,17 @@ class Resumer:
 
     def __repr__(self) -> str:
         return f"Resumer(graphs={sorted(self.settings.graphs)}, running={self.is_running})"
+
+    def _routes(self) -> list[BaseRoute]:
+        return [
+            Route("/webhooks/looppause", self._receive, methods=["POST"]),
+            Route("/pauses/{pause_id:path}", self._collect, methods=["GET"]),
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+            Route("/metrics", self.scrape.answer),
+            *OperatorApi(self.settings.tokens, self._operating).routes(),
+            *Dashboard(self.settings.tokens, self._desks.now).routes(),
+        ]
 
     @property
     def is_running(self) -> bool:

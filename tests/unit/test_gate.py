@@ -406,6 +406,6 @@ def test_settings_that_cannot_be_used_are_named(
 
 def test_an_interrupt_gate_called_by_hand_asks_nobody(looppause: FakeLoopPause) -> None:
     """Outside a graph there is nowhere to hibernate."""
-    with pytest.raises(NoCheckpointer, match="node of a graph"):
+    with pytest.raises(NoCheckpointer, match="inside a graph with a checkpointer"):
         gate(client_of(looppause))({"amount": 5})
     assert not looppause.pauses
