@@ -51,6 +51,12 @@ class Spans:
         await until(there)
 
 
+@pytest.fixture(autouse=True)
+def tracing_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests of CrewAI switch OpenTelemetry off for the whole process they run in."""
+    monkeypatch.delenv("OTEL_SDK_DISABLED", raising=False)
+
+
 @pytest.fixture
 def spans() -> Iterator[Spans]:
     made = Spans()
