@@ -206,16 +206,24 @@ def test_an_answer_half_written_outlives_a_look_elsewhere(inbox: Inbox, page: Pa
     assert page.evaluate("sessionStorage.length") == 0
 
 
+def listens(page: Page) -> None:
+    """Wait until the page's script runs: a key pressed before is nobody's."""
+    expect(page.locator("#live")).to_be_visible()
+
+
 def test_keys_lead_through_the_list(inbox: Inbox, page: Page) -> None:
     """j and k go on and back, c and / go into texts, where letters are letters."""
     inbox.ask("The older")
     inbox.ask("The newer")
     page.goto(inbox.url)
+    listens(page)
     page.keyboard.press("j")
     expect(page.get_by_role("heading", name="The older")).to_be_visible()
+    listens(page)
     page.keyboard.press("j")
     page.keyboard.press("k")
     expect(page.get_by_role("heading", name="The newer")).to_be_visible()
+    listens(page)
     page.keyboard.press("c")
     page.keyboard.type("jk/c?")
     expect(page.get_by_label("Comment")).to_have_value("jk/c?")
