@@ -19,6 +19,7 @@ from langgraph.config import get_config
 from looppause_sdk.approval import ToolCall
 from looppause_sdk.errors import GateError, LoopPauseConfigError, ProofMalformed
 from looppause_sdk.gate import GateResult
+from looppause_sdk.langgraph._run import SCRATCHPAD
 from looppause_sdk.proof import claimed_pause_id
 
 __all__ = ["Answered", "Asks", "Request", "Stock", "refuse_unasked_answer"]
@@ -27,9 +28,6 @@ Middleware = HumanInTheLoopMiddleware[Any, Any, Any]
 
 _ASKING = {"batched": "after_model", "per_call": "_resolve_per_call"}
 _INTERRUPT = "interrupt"
-
-# LangGraph has no public name for it; the tests fail should it move.
-_SCRATCHPAD = "__pregel_scratchpad"
 
 _MOVED = (
     "the same calls no longer ask for review when the middleware is run again: `when` must give "
@@ -145,7 +143,7 @@ def refuse_unasked_answer() -> None:
 
     Left alone it would run the calls, whatever the answer was.
     """
-    scratchpad = get_config().get("configurable", {}).get(_SCRATCHPAD)
+    scratchpad = get_config().get("configurable", {}).get(SCRATCHPAD)
     if scratchpad is not None and any(map(_names_pause, scratchpad.resume)):
         raise GateError(_MOVED)
 

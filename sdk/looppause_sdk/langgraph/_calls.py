@@ -31,6 +31,7 @@ from ._asking import Ask, AsyncAsk, Memo, aremembered, remembered
 from ._gates import Client, opened
 from ._run import (
     CHECKPOINTER,
+    SCRATCHPAD,
     answer_schema,
     can_hibernate,
     require_checkpointer,
@@ -44,9 +45,8 @@ Act = Callable[[dict[str, Any]], Any]
 AsyncAct = Callable[[dict[str, Any]], Awaitable[Any]]
 Deny = Callable[[GateResult], Any]
 
-# LangGraph has no public names for them; the tests fail should one move.
+# LangGraph has no public name for it; the tests fail should it move.
 _CALL = "__pregel_call"
-_SCRATCHPAD = "__pregel_scratchpad"
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def _inside(place: dict[str, Any], name: str) -> Any:
     configurable = {
         **place,
         "checkpoint_ns": _namespace(place, name),
-        _SCRATCHPAD: replace(place[_SCRATCHPAD], subgraph_counter=lambda: 0),
+        SCRATCHPAD: replace(place[SCRATCHPAD], subgraph_counter=lambda: 0),
     }
     return {"configurable": configurable}
 

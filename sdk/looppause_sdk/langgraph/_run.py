@@ -21,6 +21,7 @@ from looppause_sdk.gate import Answer
 
 __all__ = [
     "NO_CHECKPOINTER",
+    "SCRATCHPAD",
     "STRICT_RESUME",
     "TwoForms",
     "Visit",
@@ -37,9 +38,10 @@ NO_CHECKPOINTER = (
     "e.g. builder.compile(checkpointer=PostgresSaver(...)), or use make_polling_gate"
 )
 
-# LangGraph has no public name for either; the tests fail should one of them move.
+# LangGraph has no public names for them; the tests fail should one move.
 STRICT_RESUME = "__pregel_strict_resume"
 CHECKPOINTER = "__pregel_checkpointer"
+SCRATCHPAD = "__pregel_scratchpad"
 
 # The thread, the task, and how many gates were called before; see `visit`.
 Visit = tuple[str, str, int]
