@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, Generic, TypedDict, TypeVar
 
 import httpx
 
+from ._live import LiveSettings
 from ._protocol import Attempt, LoopPauseProtocol
 from ._replies import Body
 from ._requests import Request
 from ._retry import Clock
-from ._settings import PublicKey, read_settings
+from ._settings import PublicKey, Settings, read_settings
 from .errors import LoopPauseConfigError
 from .proof import Proof, key_id
 
@@ -55,8 +57,8 @@ class BaseClient(Generic[Http]):
         env: Mapping[str, str] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._settings = read_settings(
-            os.environ if env is None else env,
+        read = partial(
+            read_settings,
             api_key=api_key,
             signing_secret=signing_secret,
             signing_secrets=signing_secrets,
@@ -67,10 +69,15 @@ class BaseClient(Generic[Http]):
             receiver_url=receiver_url,
             receiver_token=receiver_token,
         )
+        self._settings_now = LiveSettings(os.environ if env is None else env, read)
         self._clock = clock or Clock()
-        self._protocol = LoopPauseProtocol(self._settings, self._clock)
+        self._protocol = LoopPauseProtocol(self._settings_now, self._clock)
         self._owns_http = http_client is None
         self._http: Http = self._new_http() if http_client is None else self._fit(http_client)
+
+    @property
+    def _settings(self) -> Settings:
+        return self._settings_now()
 
     @property
     def api_key(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
@@ -78,11 +78,15 @@ Flow = Generator[Attempt, Answer, T]
 class LoopPauseProtocol:
     """The flows of one client, with its settings, its clock and the pauses it has opened."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._settings = settings
+    def __init__(self, settings: Callable[[], Settings], clock: Clock) -> None:
+        self._settings_now = settings
         self._clock = clock
         self._opened: OrderedDict[str, _Opened] = OrderedDict()
         self._told: set[str] = set()
+
+    @property
+    def _settings(self) -> Settings:
+        return self._settings_now()
 
     def open_pause(self, question: Question) -> Flow[Pause]:
         """Create the pause, or find the one the same idempotency key created before."""

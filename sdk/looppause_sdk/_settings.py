@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -50,6 +50,7 @@ class Settings:
 
 def read_settings(
     env: Mapping[str, str],
+    known_faults: Sequence[str] = (),
     *,
     api_key: str | None,
     signing_secret: str | None,
@@ -66,12 +67,12 @@ def read_settings(
     Secrets given as arguments replace those of the environment, and so do public keys: nobody
     trusts a key they did not name. An empty variable counts as one that is not set.
     """
-    faults: list[str] = []
+    faults = list(known_faults)
     key = _api_key(api_key, env, faults)
     before = len(faults)
     secrets = _secrets(signing_secret, signing_secrets, env, faults)
     keys = _public_keys(public_keys, env, faults)
-    if not secrets and not keys and len(faults) == before:
+    if not secrets and not keys and len(faults) == before and not known_faults:
         faults.append(
             "there is no key to verify proofs with: set LOOPPAUSE_SIGNING_SECRET or "
             "LOOPPAUSE_PUBLIC_KEYS, or pass signing_secret or public_keys"

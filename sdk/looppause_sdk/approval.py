@@ -65,6 +65,7 @@ class Approval:
     `escalation` and `metadata` may be callables that get the `ToolCall`; they are called when the
     question is put. So may `description`, which is called again on resume and must come to the
     same text; without one a person reads the call itself. `timeout_hours` counts from asking.
+    `graph` names the graph to a receiver that cannot tell by `agent_id`, as it is registered there.
     """
 
     agent_id: str
@@ -78,6 +79,7 @@ class Approval:
     timeout_hours: float = 24
     webhook_url: str | None = None
     require_human: bool = True
+    graph: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.fields, str):

@@ -28,6 +28,7 @@ class LoopPauseClient(BaseClient[httpx.Client]):
     What is not given is read from `env` (by default the process environment): `LOOPPAUSE_API_KEY`,
     `LOOPPAUSE_SIGNING_SECRET`, `LOOPPAUSE_SIGNING_SECRETS` and `LOOPPAUSE_PUBLIC_KEYS` (JSON
     arrays), `LOOPPAUSE_API_URL`, and `LOOPPAUSE_WEBHOOK_URL` for pauses that name no webhook.
+    Keys and tokens may be in files that `<variable>_FILE` names, and change there meanwhile.
     With `LOOPPAUSE_RECEIVER_TOKEN`, `wait_for_proof` waits on the receiver at
     `LOOPPAUSE_RECEIVER_URL`, or else the one whose webhook `LOOPPAUSE_WEBHOOK_URL` is.
     `request_timeout` is in seconds. An `http_client` of your own keeps its timeouts and is never

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ._json import parse_object, plain
+from ._recipients import named
 from ._trace import traceparent
 from .errors import LoopPauseConfigError, ProofInvalid, ProofMalformed
 from .idempotency import stable_idempotency_key
@@ -72,15 +73,19 @@ Answer = Proof | Denial
 
 @dataclass(frozen=True)
 class Question:
-    """One question to a person, before LoopPause has given it a pause id."""
+    """One question to a person, before LoopPause has given it a pause id.
+
+    `graph` names the graph that asks, where its agent's id would not tell the receiver.
+    """
 
     agent_id: str
     action: dict[str, Any]
     action_digest: str
     idempotency_key: str
+    graph: str | None = None
 
     @classmethod
-    def build(cls, agent_id: str, action: Any, *visit: Any) -> Question:
+    def build(cls, agent_id: str, action: Any, *visit: Any, graph: str | None = None) -> Question:
         """Take a copy of `action` and bind the idempotency key to this visit of the gate.
 
         `visit` is whatever tells this question from every other, in JSON. Raises
@@ -94,7 +99,7 @@ class Question:
         copy = json_copy("action", action)
         digest = action_digest(copy)
         key = stable_idempotency_key("looppause-gate", agent_id, *visit, digest)
-        return cls(agent_id, copy, digest, key)
+        return cls(agent_id, copy, digest, key, graph)
 
     def request(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """What a client's `open_pause` takes; other people or another form are another question."""
@@ -111,7 +116,8 @@ class Question:
 class Asked:
     """A question that LoopPause has taken: the pause, and the action a person was shown.
 
-    `traceparent` is the agent's span in which it was asked, if there was one.
+    `recipients` are who was asked, by channel and target, where the gate knows them; `traceparent`
+    is the agent's span in which it was asked, if there was one.
     """
 
     pause_id: str
@@ -119,17 +125,23 @@ class Asked:
     action: dict[str, Any]
     action_digest: str
     expires_at: str | None
+    graph: str | None = None
+    recipients: Sequence[Mapping[str, str]] = ()
     traceparent: str | None = None
 
     @classmethod
-    def of(cls, question: Question, pause_id: str, expires_at: str | None) -> Asked:
-        """The question, now that it has a pause."""
+    def of(
+        cls, question: Question, pause_id: str, expires_at: str | None, recipients: Any = ()
+    ) -> Asked:
+        """The question, now that it has a pause; `recipients` as LoopPause takes them."""
         return cls(
             pause_id=pause_id,
             agent_id=question.agent_id,
             action=question.action,
             action_digest=question.action_digest,
             expires_at=expires_at,
+            graph=question.graph,
+            recipients=named(recipients),
             traceparent=traceparent(),
         )
 
@@ -142,6 +154,8 @@ class Asked:
             action=value["action"],
             action_digest=value["action_digest"],
             expires_at=value.get("expires_at"),
+            graph=value.get("graph"),
+            recipients=named(value.get("recipients")),
             traceparent=value.get("traceparent"),
         )
 
@@ -154,7 +168,12 @@ class Asked:
             "action_digest": self.action_digest,
             "expires_at": self.expires_at,
         }
-        return value if self.traceparent is None else {**value, "traceparent": self.traceparent}
+        others = {
+            "graph": self.graph,
+            "recipients": [dict(recipient) for recipient in self.recipients],
+            "traceparent": self.traceparent,
+        }
+        return {**value, **{name: other for name, other in others.items() if other}}
 
 
 def action_digest(action: Mapping[str, Any]) -> str:

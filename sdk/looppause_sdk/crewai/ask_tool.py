@@ -225,8 +225,10 @@ def _client(
 
 
 def _missing() -> list[str]:
-    missing = [] if os.environ.get("LOOPPAUSE_API_KEY") else ["LOOPPAUSE_API_KEY"]
-    if not any(os.environ.get(name) for name in _KEYS):
+    # What is wrong with a file, the client says.
+    named = {name.removesuffix("_FILE") for name, value in os.environ.items() if value}
+    missing = [] if "LOOPPAUSE_API_KEY" in named else ["LOOPPAUSE_API_KEY"]
+    if named.isdisjoint(_KEYS):
         missing.append("LOOPPAUSE_SIGNING_SECRET (or LOOPPAUSE_PUBLIC_KEYS)")
     return [f"set {' and '.join(missing)}, or pass client"] if missing else []
 

@@ -93,7 +93,8 @@ class LoopPauseFeedback:
         request = question.request(options)
         if isinstance(self.client, AsyncLoopPauseClient):
             return self._ask_later(self.client, context, question, request)
-        raise self._pending(context, question, self.client.open_pause(**request))
+        pause = self.client.open_pause(**request)
+        raise self._pending(context, question, pause, request)
 
     def action_of(self, context: PendingFeedbackContext, state: Any) -> Any:
         """What the person is shown: from the output and the state as they are stored."""
@@ -149,12 +150,17 @@ class LoopPauseFeedback:
         question: Question,
         request: dict[str, Any],
     ) -> None:
-        raise self._pending(context, question, await client.open_pause(**request))
+        pause = await client.open_pause(**request)
+        raise self._pending(context, question, pause, request)
 
     def _pending(
-        self, context: PendingFeedbackContext, question: Question, pause: Pause
+        self,
+        context: PendingFeedbackContext,
+        question: Question,
+        pause: Pause,
+        request: Mapping[str, Any],
     ) -> HumanFeedbackPending:
-        asked = Asked.of(question, pause.pause_id, pause.expires_at)
+        asked = Asked.of(question, pause.pause_id, pause.expires_at, request["recipients"])
         context.metadata = {**context.metadata, KEY: asked.interrupt_value()}
         # Whoever resumes past all checks is to find a denial, and no model to talk to.
         context.default_outcome = self.denied if context.emit else None

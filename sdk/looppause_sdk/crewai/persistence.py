@@ -26,6 +26,7 @@ from pydantic_core import to_jsonable_python
 from looppause_sdk._retry import parse_time
 from looppause_sdk.errors import GateError, LoopPauseConfigError
 from looppause_sdk.flow_tables import flow_lock, lock_key, statement
+from looppause_sdk.secret_files import with_secret_files
 
 __all__ = ["KEY", "FlowPause", "PostgresFlowPersistence", "stored_form"]
 
@@ -237,8 +238,11 @@ def _asked(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _url_from_environment() -> str:
+    env, faults = with_secret_files(os.environ, _URL_VARIABLES)
+    if faults:
+        raise LoopPauseConfigError("; ".join(faults))
     for variable in _URL_VARIABLES:
-        if url := os.environ.get(variable, "").strip():
+        if url := env.get(variable, "").strip():
             return url
     raise LoopPauseConfigError(
         f"PostgresFlowPersistence needs a database_url, or one of {', '.join(_URL_VARIABLES)}"

@@ -53,6 +53,7 @@ class Review:
     settings: Mapping[str, Any]
     decisions: Decisions
     require_human: bool
+    graph: str | None = None
 
     def now(self, run: Run[T], state: Any) -> T:
         """What `run` makes of the stock middleware, whose questions were answered."""
@@ -80,7 +81,7 @@ class Review:
 
     def _question(self, request: Request) -> Question:
         require_checkpointer()
-        return Question.build(self.agent_id, action_of(request), *visit())
+        return Question.build(self.agent_id, action_of(request), *visit(), graph=self.graph)
 
     def _answered(self, request: Request, question: Question, memo: Memo) -> Answered:
         """Hibernate, and once LangGraph runs this again with an answer, turn it into decisions."""
@@ -112,8 +113,9 @@ class Review:
             return Ask(self._send(calls))
 
         async def send(question: Question) -> Memo:
-            pause = await client.open_pause(**self._request(question, calls))
-            return opened(question, pause).interrupt_value()
+            request = self._request(question, calls)
+            pause = await client.open_pause(**request)
+            return opened(question, pause, request).interrupt_value()
 
         return AsyncAsk(send)
 
@@ -123,8 +125,9 @@ class Review:
             raise GateError(_SYNC_RUN)
 
         def send(question: Question) -> Memo:
-            pause = client.open_pause(**self._request(question, calls))
-            return opened(question, pause).interrupt_value()
+            request = self._request(question, calls)
+            pause = client.open_pause(**request)
+            return opened(question, pause, request).interrupt_value()
 
         return send
 

@@ -44,6 +44,7 @@ def signed_review(
     timeout_hours: float = 24,
     webhook_url: str | None = None,
     require_human: bool = True,
+    graph: str | None = None,
 ) -> Middleware:
     """Return the middleware, asking through LoopPause and taking none but signed answers.
 
@@ -70,7 +71,8 @@ def signed_review(
     a message may hold several. `recipients`, `form`, `escalation` and `metadata` may be callables
     that get the calls; they are called when the question is put. `timeout_hours` counts from
     asking. In `per_call` mode the tool may ask for its `current_approval()`; in `batched` mode it
-    runs in another step of the graph, which has none.
+    runs in another step of the graph, which has none. `graph` names the agent to a receiver that
+    cannot tell it by `agent_id`: as it is registered there.
 
     Traps: `when` is asked again on resume and must say the same for the same call; if it does
     not, `GateError` is raised and nothing runs. The agent needs a checkpointer, and `ainvoke`
@@ -97,7 +99,7 @@ def signed_review(
         webhook_url=webhook_url,
     )
     decisions = Decisions.checked(stock, fields or {}, reply_field)
-    return _reviewed(Review(stock, client, agent_id, settings, decisions, require_human))
+    return _reviewed(Review(stock, client, agent_id, settings, decisions, require_human, graph))
 
 
 def _reviewed(review: Review) -> Middleware:

@@ -118,8 +118,10 @@ class GatedCalls:
 
     def _question(self, call: ToolCall, name: str) -> Question:
         thread_id, task_id, _ = visit()
+        approval = self.approval
+        visited = (thread_id, task_id, name)
         return Question.build(
-            self.approval.agent_id, self.approval.action(call), thread_id, task_id, name
+            approval.agent_id, approval.action(call), *visited, graph=approval.graph
         )
 
     def _ask(self, call: ToolCall) -> Ask | AsyncAsk:
@@ -128,8 +130,9 @@ class GatedCalls:
             return Ask(self._send(call))
 
         async def send(question: Question) -> Memo:
-            pause = await client.open_pause(**question.request(self.approval.options(call)))
-            return opened(question, pause).interrupt_value()
+            request = question.request(self.approval.options(call))
+            pause = await client.open_pause(**request)
+            return opened(question, pause, request).interrupt_value()
 
         return AsyncAsk(send)
 
@@ -142,8 +145,9 @@ class GatedCalls:
             )
 
         def send(question: Question) -> Memo:
-            pause = client.open_pause(**question.request(self.approval.options(call)))
-            return opened(question, pause).interrupt_value()
+            request = question.request(self.approval.options(call))
+            pause = client.open_pause(**request)
+            return opened(question, pause, request).interrupt_value()
 
         return send
 

@@ -50,9 +50,11 @@ class Gate:
     state_key: str
     require_human: bool
     on_invalid: OnInvalid = "raise"
+    graph: str | None = None
 
     def question(self, state: Any, visit: Visit) -> Question:
-        return Question.build(self.agent_id, self.action_builder(state), *visit)
+        action = self.action_builder(state)
+        return Question.build(self.agent_id, action, *visit, graph=self.graph)
 
     def request(self, question: Question, state: Any) -> dict[str, Any]:
         """What `open_pause` takes. Settings that are callables are asked only now."""
@@ -100,6 +102,6 @@ def pause_options(recipients: Recipients, timeout_hours: float, **others: Any) -
     }
 
 
-def opened(question: Question, pause: Pause) -> Asked:
-    """The question, now that LoopPause has taken it."""
-    return Asked.of(question, pause.pause_id, pause.expires_at)
+def opened(question: Question, pause: Pause, request: Mapping[str, Any]) -> Asked:
+    """The question, now that LoopPause has taken the request."""
+    return Asked.of(question, pause.pause_id, pause.expires_at, request["recipients"])

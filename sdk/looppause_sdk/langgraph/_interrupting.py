@@ -41,6 +41,7 @@ def make_interrupt_gate(
     form: Object | None = None,
     metadata: Object | None = None,
     on_invalid: OnInvalid = "raise",
+    graph: str | None = None,
 ) -> Node:
     """Return a node that asks once and hibernates the thread until a genuine answer comes.
 
@@ -56,6 +57,9 @@ def make_interrupt_gate(
     on resume, so it must not depend on anything but the state. With a `LoopPauseClient` it may
     block: under `ainvoke` it has a thread of the event loop's executor. With an
     `AsyncLoopPauseClient` it runs in the event loop. `timeout_hours` counts from asking.
+
+    `graph` names this graph to a receiver that runs several and cannot tell them apart by
+    `agent_id`: it is the name the graph is registered under there.
 
     An answer that is forged, belongs to another pause or proves nothing raises at whoever
     resumed and changes nothing: the thread stays paused (`on_invalid="halt"` ends the gate with
@@ -74,7 +78,7 @@ def make_interrupt_gate(
         form=form,
         metadata=metadata,
     )
-    gate = Gate(agent_id, action_builder, options, state_key, require_human, on_invalid)
+    gate = Gate(agent_id, action_builder, options, state_key, require_human, on_invalid, graph)
     if isinstance(client, AsyncLoopPauseClient):
         return _async_interrupt_node(gate, client)
     return _interrupt_node(gate, client)
@@ -83,8 +87,9 @@ def make_interrupt_gate(
 def _interrupt_node(gate: Gate, client: LoopPauseClient) -> Node:
     def ask(state: Any) -> Ask:
         def send(question: Question) -> Memo:
-            pause = client.open_pause(**gate.request(question, state))
-            return opened(question, pause).interrupt_value()
+            request = gate.request(question, state)
+            pause = client.open_pause(**request)
+            return opened(question, pause, request).interrupt_value()
 
         return Ask(send)
 
@@ -106,8 +111,9 @@ def _async_interrupt_node(gate: Gate, client: AsyncLoopPauseClient) -> Node:
 
     def ask(state: Any) -> AsyncAsk:
         async def send(question: Question) -> Memo:
-            pause = await client.open_pause(**gate.request(question, state))
-            return opened(question, pause).interrupt_value()
+            request = gate.request(question, state)
+            pause = await client.open_pause(**request)
+            return opened(question, pause, request).interrupt_value()
 
         return AsyncAsk(send)
 

@@ -60,7 +60,8 @@ def make_polling_gate(
 def _polling_node(gate: Gate, client: LoopPauseClient, deadline: float | None) -> Node:
     def ask_and_wait(state: Any, visit: Visit) -> dict[str, Any]:
         question = gate.question(state, visit)
-        asked = opened(question, client.open_pause(**gate.request(question, state)))
+        request = gate.request(question, state)
+        asked = opened(question, client.open_pause(**request), request)
         try:
             proof = client.wait_for_proof(asked.pause_id, deadline_seconds=deadline)
         except (PauseEnded, WaitDeadlineExceeded) as how:
@@ -79,7 +80,8 @@ def _polling_node(gate: Gate, client: LoopPauseClient, deadline: float | None) -
 def _async_polling_node(gate: Gate, client: AsyncLoopPauseClient, deadline: float | None) -> Node:
     async def looppause_gate(state: Any) -> dict[str, Any]:
         question = gate.question(state, visit())
-        asked = opened(question, await client.open_pause(**gate.request(question, state)))
+        request = gate.request(question, state)
+        asked = opened(question, await client.open_pause(**request), request)
         try:
             proof = await client.wait_for_proof(asked.pause_id, deadline_seconds=deadline)
         except (PauseEnded, WaitDeadlineExceeded) as how:
