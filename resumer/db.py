@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from .errors import DatabaseNotReady
+from .pooler import refuse_transaction_pooler
 
 __all__ = ["SCHEMA", "Pool", "connect", "is_transient", "open_pool"]
 
@@ -22,13 +24,22 @@ Pool = AsyncConnectionPool[Connection]
 
 
 async def connect(url: str, *, schema: str | None = None) -> Connection:
-    """One connection outside any pool, in autocommit mode."""
+    """One connection outside any pool, in autocommit mode.
+
+    Raises `DatabaseNotReady`; with a `schema` also `PoolerRefused`.
+    """
     try:
-        return await psycopg.AsyncConnection.connect(
-            url, autocommit=True, row_factory=dict_row, **_options(schema)
+        connection = await psycopg.AsyncConnection.connect(
+            url, autocommit=True, row_factory=dict_row
         )
+        try:
+            await _Session(url, schema).enter(connection)
+        except BaseException:
+            await connection.close()
+            raise
     except psycopg.OperationalError as error:
         raise DatabaseNotReady(f"the database does not answer: {_first_line(error)}") from error
+    return connection
 
 
 @asynccontextmanager
@@ -37,14 +48,18 @@ async def open_pool(
 ) -> AsyncIterator[Pool]:
     """A pool of autocommit connections whose unqualified names are found in `schema`.
 
-    Who asks for a connection gets `PoolTimeout` after `patience` seconds without one.
+    Who asks for a connection gets `PoolTimeout` after `patience` seconds without one. Raises
+    `PoolerRefused` where a `schema` cannot be kept from one statement to the next.
     """
+    session = _Session(url, schema)
+    with suppress(DatabaseNotReady, TimeoutError):
+        await session.look(patience)
     pool: Pool = AsyncConnectionPool(
         url,
         min_size=1,
         max_size=size,
-        kwargs={"row_factory": dict_row, "prepare_threshold": 0, **_options(schema)},
-        configure=_autocommit,
+        kwargs={"row_factory": dict_row, "prepare_threshold": 0},
+        configure=session.enter,
         timeout=patience,
         reconnect_timeout=RECONNECT_SECONDS,
         name=name,
@@ -81,14 +96,33 @@ _TRANSIENT = (
 )
 
 
-async def _autocommit(connection: Connection) -> None:
-    # Here rather than in the arguments: Procrastinate opens its LISTEN connection with the pool's
-    # own, and an `autocommit` of its own beside them.
-    await connection.set_autocommit(True)
+@dataclass
+class _Session:
+    """How each new connection to `url` is set up."""
 
+    url: str
+    schema: str | None
+    is_ours: bool = False
 
-def _options(schema: str | None) -> dict[str, Any]:
-    return {"options": f"-c search_path={schema}"} if schema else {}
+    async def enter(self, connection: Connection) -> None:
+        # By statements rather than in the arguments: Procrastinate opens its LISTEN connection
+        # with the pool's own and an `autocommit` of its own beside them, and poolers refuse
+        # `options`.
+        await connection.set_autocommit(True)
+        if self.schema is None:
+            return
+        if not self.is_ours:  # else whoever is lent this session next would have our search_path
+            await refuse_transaction_pooler(self.url, connection)
+            self.is_ours = True
+        await connection.execute("select set_config('search_path', %s, false)", (self.schema,))
+
+    async def look(self, seconds: float) -> None:
+        """Say at once, rather than by a pool that stays empty, that a pooler is refused."""
+        if self.schema is not None:
+            async with asyncio.timeout(seconds):
+                connection = await connect(self.url, schema=self.schema)
+                self.is_ours = True
+                await connection.close()
 
 
 def _first_line(error: BaseException) -> str:

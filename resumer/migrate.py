@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import LiteralString
 
-from procrastinate.schema import SchemaManager
 from psycopg import errors, sql
 
 from looppause_sdk import flow_tables
 
 from .db import SCHEMA, Connection, connect
 from .errors import DatabaseNotReady
+from .pooler import refuse_transaction_pooler
+from .queue_schema import check_queue_migrated, migrate_queue
+from .savers import create_checkpoint_tables
+from .schema_change import build_index, change
 from .sql import migrations, statement
 from .telemetry import get_logger
-from .threads import create_checkpoint_tables
 
 __all__ = ["check_checkpoints_migrated", "check_migrated", "migrate"]
 
@@ -26,13 +29,15 @@ INDEXES = ("locate", "waiting")
 log = get_logger()
 
 
-async def migrate(database_url: str, checkpoint_url: str) -> None:
+async def migrate(database_url: str, checkpoint_url: str, *, finish: bool = False) -> None:
     """Create or upgrade our schema, Procrastinate's, the checkpointer's, the flows' and indexes.
 
-    Raises `DatabaseNotReady` if a database does not answer, or does not let us.
+    Programs of the release before go on meanwhile; `finish` takes away what only they needed.
+    Raises `DatabaseNotReady` if a database does not answer, does not let us, or has a table that
+    somebody else does not let go of; `PoolerRefused` behind a transaction pooler.
     """
     try:
-        await _migrate_ours(database_url)
+        await _migrate_ours(database_url, finish=finish)
         await _migrate_checkpoints(checkpoint_url)
     except errors.InsufficientPrivilege as error:
         raise DatabaseNotReady(
@@ -41,13 +46,13 @@ async def migrate(database_url: str, checkpoint_url: str) -> None:
         ) from error
 
 
-async def _migrate_ours(url: str) -> None:
+async def _migrate_ours(url: str, *, finish: bool) -> None:
     async with _alone(url) as connection:
         await connection.execute(
             sql.SQL("create schema if not exists {}").format(sql.Identifier(SCHEMA))
         )
     async with _alone(url, schema=SCHEMA) as connection:
-        await _migrate_procrastinate(connection)
+        await migrate_queue(connection, finish=finish)
         await _migrate_pauses(connection)
 
 
@@ -58,7 +63,7 @@ async def _migrate_checkpoints(url: str) -> None:
         async with connection.transaction():
             await connection.execute(flow_tables.statement("create_tables"))
         for index in INDEXES:
-            await _build_index(connection, f"resumer_{index}_idx", statement(f"{index}_index"))
+            await build_index(connection, f"resumer_{index}_idx", statement(f"{index}_index"))
 
 
 async def check_migrated(connection: Connection) -> None:
@@ -75,6 +80,7 @@ async def check_migrated(connection: Connection) -> None:
             f"the database is at version {found}, this program needs {needed}: "
             "run `resumer migrate`"
         )
+    await check_queue_migrated(connection)
 
 
 async def check_checkpoints_migrated(connection: Connection) -> None:
@@ -95,6 +101,7 @@ async def check_checkpoints_migrated(connection: Connection) -> None:
 async def _alone(url: str, schema: str | None = None) -> AsyncIterator[Connection]:
     connection = await connect(url, schema=schema)
     async with connection:
+        await refuse_transaction_pooler(url, connection)  # our lock would stay with the pooler
         # Tried again and again rather than waited for: a waiting statement holds a snapshot, and
         # CREATE INDEX CONCURRENTLY in the process that has the lock would wait for that.
         while not await _try_lock(connection):  # noqa: ASYNC110
@@ -108,16 +115,6 @@ async def _try_lock(connection: Connection) -> bool:
     return bool(row and row["taken"])
 
 
-async def _migrate_procrastinate(connection: Connection) -> None:
-    cursor = await connection.execute("select to_regclass('procrastinate_jobs') as found")
-    row = await cursor.fetchone()
-    if row and row["found"]:
-        return
-    async with connection.transaction():
-        await connection.execute(SchemaManager.get_schema())
-    log.info("procrastinate_schema_created")
-
-
 async def _migrate_pauses(connection: Connection) -> None:
     await connection.execute(
         "create table if not exists migrations ("
@@ -125,22 +122,23 @@ async def _migrate_pauses(connection: Connection) -> None:
     )
     cursor = await connection.execute("select version from migrations")
     applied = {row["version"] for row in await cursor.fetchall()}
+    newest = migrations()[-1][0]
+    if applied and max(applied) > newest:
+        log.warning("database_is_newer", version=max(applied), this_program_knows=newest)
     for version, script in migrations():
         if version not in applied:
-            async with connection.transaction():
-                await connection.execute(script)
-                await connection.execute("insert into migrations (version) values (%s)", (version,))
+            await _apply(connection, version, script)
             log.info("migrated", version=version)
 
 
-async def _build_index(connection: Connection, name: str, script: LiteralString) -> None:
-    cursor = await connection.execute(
-        "select indisvalid as valid from pg_index where indexrelid = to_regclass(%s)", (name,)
-    )
-    row = await cursor.fetchone()
-    if row and row["valid"]:
-        return
-    if row:  # a build that was cut off leaves an index that is written to and never read
-        await connection.execute(sql.SQL("drop index concurrently {}").format(sql.Identifier(name)))
-    log.info("building_index", index=name)
-    await connection.execute(script)
+async def _apply(connection: Connection, version: int, script: LiteralString) -> None:
+    record: LiteralString = "insert into migrations (version) values (%(version)s)"
+    if index := _CONCURRENTLY.search(script):
+        await build_index(connection, index[1], script)
+        await connection.execute(record, {"version": version})
+    else:
+        await change(connection, f"{version:03}", script, record, {"version": version})
+
+
+# An index of a table that may be large is a migration of its own, outside any transaction.
+_CONCURRENTLY = re.compile(r"create (?:unique )?index concurrently if not exists (\w+)", re.ASCII)
