@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .app import Resumer
+from .lifespans import lifespans
 
-__all__ = ["Resumer"]
+__all__ = ["Resumer", "lifespans"]

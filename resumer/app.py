@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from .addresses import Senders
 from .collect import collect, refusal
 from .db import SCHEMA, Pool, open_pool
 from .flows import Flows
 from .gauges import Gauges
 from .graphs import Graphs
+from .health import Health
 from .hooks import Callback, Hooked
-from .http import unavailable
 from .intake import Intake
+from .keys import Keys
 from .metrics import Metrics
 from .migrate import check_migrated
 from .operator.acting import Acting
@@ -28,23 +31,20 @@ from .operator.dashboard.desk import Desks
 from .operator.dashboard.pages import Dashboard
 from .operator.reading import Reading
 from .pauses import Pauses
-from .readiness import problems, require
+from .readiness import Readiness, require
 from .receive import receive
 from .resuming import open_witness, resuming
 from .scrape import Scrape
 from .settings import Settings
 from .telemetry import get_logger
 from .tracing import tracing_with
+from .unstarted import NOT_STARTED, Unstarted
 from .waiting import WaitingRoom
 
 __all__ = ["Resumer"]
 
 WEB_CONNECTIONS = 10
 ANSWER_SECONDS = 2.0  # until a sender is told that the database is away
-NOT_STARTED = (
-    "the receiver is mounted but not started: enter `resumer.lifespan` in the host application's "
-    "lifespan, or wrap serving in `async with resumer.running()`"
-)
 
 log = get_logger()
 
@@ -56,17 +56,19 @@ class _Running:
     intake: Intake
     room: WaitingRoom
     operating: Operating
-    pool: Pool
+    readiness: Readiness
     gauges: Gauges
 
 
 class Resumer:
     """Receives signed proofs and resumes the threads that wait for them.
 
-    `graphs` maps agent ids to compiled graphs, functions that return one, or
-    `module:attribute`; the agent id `*` stands for all others. `flows` does so for CrewAI's flow
-    classes, and needs `looppause-sdk[crewai]`. Serve `app` by itself, or mount
-    it and enter `lifespan` in the host's; `worker=False` leaves resuming to other processes.
+    `graphs` maps agent ids to compiled graphs, functions and context managers that give one, or
+    `module:attribute`, or to `https://host#assistant` for one on a LangGraph server; the agent id
+    `*` stands for all others. It may be the path of a
+    `langgraph.json`. `flows` does so for CrewAI's flow classes, and needs
+    `looppause-sdk[crewai]`. Serve `app` by itself, or mount it and enter `lifespan` in the host's;
+    `worker=False` leaves resuming to other processes.
     `settings` stands for all other arguments; `more` are the further fields of `Settings`.
     `on_resumed`, `on_parked` and `on_failed` are called with a `HookEvent` where the worker runs.
     `tracer_provider` is OpenTelemetry's, where it is not to be the one of the process.
@@ -76,7 +78,7 @@ class Resumer:
 
     def __init__(
         self,
-        graphs: Mapping[str, Any] | None = None,
+        graphs: Mapping[str, Any] | str | Path | None = None,
         *,
         flows: Mapping[str, Any] | None = None,
         database_url: str = "",
@@ -92,7 +94,7 @@ class Resumer:
         **more: Any,
     ) -> None:
         self.settings = settings or Settings(
-            graphs=dict(graphs or {}),
+            graphs=cast("Mapping[str, Any]", graphs or {}),  # Settings reads a file
             flows=dict(flows or {}),
             database_url=database_url,
             checkpoint_url=checkpoint_url or "",
@@ -100,12 +102,20 @@ class Resumer:
             public_keys=tuple(public_keys),
             **more,
         )
-        self.graphs = Graphs(self.settings.graphs)
+        self.graphs = Graphs(self.settings.local_graphs)
         self.flows = Flows(self.settings.flows)
+        self.keys = Keys(self.settings)
+        self._senders = Senders.of(self.settings.allowed_ips, self.settings.trusted_proxies)
         self.metrics = Metrics.of_receiver()
         self._tracing = tracing_with(tracer_provider)
+        self._unstarted = Unstarted()
+        self._health = Health(self._readiness, NOT_STARTED)
         self.scrape = Scrape(
-            self.metrics, self.settings.tokens, self.settings.metrics_public, self._gauges
+            self.metrics,
+            self.keys.tokens,
+            self.settings.metrics_public,
+            self._gauges,
+            beside=self._health.worker_routes(),
         )
         self._callbacks: dict[Hooked, Callback | None] = {
             "resumed": on_resumed,
@@ -149,11 +159,10 @@ class Resumer:
         return [
             Route("/webhooks/looppause", self._receive, methods=["POST"]),
             Route("/pauses/{pause_id:path}", self._collect, methods=["GET"]),
-            Route("/healthz", self._healthz),
-            Route("/readyz", self._readyz),
+            *self._health.routes(),
             Route("/metrics", self.scrape.answer),
-            *OperatorApi(self.settings.tokens, self._operating).routes(),
-            *Dashboard(self.settings.tokens, self._desks.now).routes(),
+            *OperatorApi(self.keys.tokens, self._operating).routes(),
+            *Dashboard(self.keys.tokens, self._desks.now).routes(),
         ]
 
     @property
@@ -183,20 +192,22 @@ class Resumer:
             pauses = Pauses(pool)
             intake = Intake(
                 pauses,
-                settings.signing_secrets,
-                settings.public_keys,
+                self.keys.signing_secrets,
+                self.keys.public_keys,
                 metrics=self.metrics,
                 tracing=self._tracing,
             )
             await stack.enter_async_context(intake.refusals.storing(pool))
-            if self._with_worker:
-                await self._enter_worker(stack, intake)
+            await stack.enter_async_context(self.graphs.running())
+            is_beating = await self._enter_worker(stack, intake) if self._with_worker else None
             room = WaitingRoom(settings.database_url, pauses)
             await stack.enter_async_context(room.running())
             await stack.enter_async_context(self._desks.running())
             operating = Operating(Reading(pool, settings.stall_seconds), Acting(pool))
             gauges = Gauges(pool, settings.stall_seconds)
-            self._running = _Running(intake, room, operating, pool, gauges)
+            readiness = Readiness(pool, settings.stall_seconds, is_beating)
+            self._unstarted.has_run = True
+            self._running = _Running(intake, room, operating, readiness, gauges)
             registered = {"graphs": sorted(settings.graphs), "flows": sorted(settings.flows)}
             log.info("started", **registered, worker=self._with_worker)
             try:
@@ -212,6 +223,15 @@ class Resumer:
         """
         if self._running is not None:
             self._running.room.dismiss()
+
+    def reload_keys(self, **keys: str | Sequence[str]) -> None:
+        """Use other keys or tokens from now on, while it runs, and keep those not given.
+
+        Of `signing_secrets`, `public_keys`, `read_tokens`, `act_tokens` and `hook_secrets`; give
+        old and new ones together for as long as both are in use. Raises `SettingsError`, and
+        changes nothing, if they cannot be used.
+        """
+        self.keys.give(**keys)
 
     async def retry(self, pause_ids: Sequence[str]) -> list[str]:
         """Take parked or failed pauses up again, from the start of the retry policy.
@@ -234,28 +254,36 @@ class Resumer:
             await require(pool, check_migrated)
             yield pool
 
-    async def _enter_worker(self, stack: AsyncExitStack, intake: Intake) -> None:
+    async def _enter_worker(self, stack: AsyncExitStack, intake: Intake) -> Callable[[], bool]:
         witness = await stack.enter_async_context(
             open_witness(
-                self.settings, intake.pauses.pool, self.metrics, intake.tracing, self._callbacks
+                self.settings,
+                self.keys,
+                intake.pauses.pool,
+                self.metrics,
+                intake.tracing,
+                self._callbacks,
             )
         )
-        await stack.enter_async_context(
+        return await stack.enter_async_context(
             resuming(self.settings, self.graphs, self.flows, intake, witness)
         )
 
     async def _receive(self, request: Request) -> JSONResponse:
         if self._running is None:
-            log.error("not_started", advice=NOT_STARTED)
-            return unavailable(NOT_STARTED)
-        return await receive(request, self._running.intake, max_bytes=self.settings.max_body_bytes)
+            return self._unstarted.response()
+        return await receive(
+            request,
+            self._running.intake,
+            max_bytes=self.settings.max_body_bytes,
+            senders=self._senders,
+        )
 
     async def _collect(self, request: Request) -> Response:
-        if refused := refusal(request, self.settings.tokens):
+        if refused := refusal(request, self.keys.tokens):
             return refused
         if self._running is None:
-            log.error("not_started", advice=NOT_STARTED)
-            return unavailable(NOT_STARTED)
+            return self._unstarted.response()
         return await collect(request, self._running.room)
 
     def _gauges(self) -> Gauges | None:
@@ -264,13 +292,5 @@ class Resumer:
     def _operating(self) -> Operating | None:
         return self._running.operating if self._running else None
 
-    async def _healthz(self, _request: Request) -> JSONResponse:
-        return JSONResponse({"status": "ok"})
-
-    async def _readyz(self, _request: Request) -> JSONResponse:
-        if self._running is None:
-            return unavailable(NOT_STARTED)
-        found = await problems(self._running.pool, self.settings.stall_seconds)
-        if found:
-            return unavailable("; ".join(found))
-        return JSONResponse({"status": "ready"})
+    def _readiness(self) -> Readiness | None:
+        return self._running.readiness if self._running else None

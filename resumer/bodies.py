@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
-from .http import error_response
+from .http import RETRY_AFTER_SECONDS, error_response
 
 __all__ = ["SLOW_SECONDS", "BodyRefused", "read_json_body"]
 
 SLOW_SECONDS = 20.0
+MOST_HELD = 64 * 1024 * 1024
+SMALL = 16 * 1024  # many times what a proof has
 
 _DIGITS = re.compile("[0-9]+")
 
@@ -30,7 +32,19 @@ class BodyRefused(Exception):
         response = error_response(self.status, self.error)
         # What was not read may go on coming: closing stops a sender that has not finished.
         response.headers["Connection"] = "close"
+        if self.status == 503:
+            response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         return response
+
+
+@dataclass
+class _Held:
+    """How much of bodies that are still coming this process holds, in bytes."""
+
+    count: int = 0
+
+
+_held = _Held()
 
 
 async def read_json_body(
@@ -62,12 +76,19 @@ def _require_json(request: Request, what: str) -> None:
 
 
 async def _read_capped(request: Request, what: str, max_bytes: int) -> bytes:
+    """As they come. When strangers fill the room for it, large bodies wait and small ones pass."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise _too_large(what, max_bytes)
-    return bytes(body)
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            _held.count += len(chunk)
+            if len(body) > max_bytes:
+                raise _too_large(what, max_bytes)
+            if _held.count > MOST_HELD and len(body) > SMALL:
+                raise BodyRefused(503, "too much is being sent here at once: try again")
+        return bytes(body)
+    finally:
+        _held.count -= len(body)
 
 
 def _too_large(what: str, max_bytes: int) -> BodyRefused:

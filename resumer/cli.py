@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -13,25 +15,23 @@ import typer
 
 from looppause_sdk.errors import LoopPauseError
 
-from .app import Resumer
+from . import processes
 from .commands import add_pause_commands, add_trial_commands
 from .commands.emulating import emulate
 from .commands.options import Database, FlowNames, GraphNames, Host, Port
 from .emulator import PauseFileError, open_emulator
 from .errors import ResumerError
 from .migrate import migrate as run_migrations
-from .node_threads import NodeThreads, end_by_force
-from .serving import serving, stop_signals
+from .misspelt import warn_of_misspelt
+from .node_threads import NodeThreads
 from .settings import Settings
-from .telemetry import get_logger, log_to
-from .tracing import exporting
+from .telemetry import log_to
 
 __all__ = ["main"]
 
 T = TypeVar("T")
 
 NODE_THREADS = 64
-SPARE_SECONDS = 5.0
 YOUR_GRAPH = "Your graph"
 ALONE = "Without a person"
 
@@ -86,12 +86,20 @@ def dev(
             rich_help_panel=YOUR_GRAPH,
         ),
     ] = None,
+    flow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=MODULE:CLASS",
+            help="Your own CrewAI flow instead; NAME is the agent_id of its gates.",
+            rich_help_panel=YOUR_GRAPH,
+        ),
+    ] = None,
     state: Annotated[
         str | None,
         typer.Option(
             "--input",
             metavar="JSON",
-            help="A state to start your graph with; without it, none is started.",
+            help="What to start your graph with, any JSON; without it, none is started.",
             rich_help_panel=YOUR_GRAPH,
         ),
     ] = None,
@@ -151,10 +159,11 @@ def dev(
 
     if approve and reject:
         raise typer.BadParameter("choose --approve or --reject, not both")
-    log_to(level="INFO", brief=True)
+    log_to(level="INFO", brief=True, json=False)
     decision = "approved" if approve else "rejected" if reject else None
     session = Dev(
         graph=graph,
+        flow=flow,
         state=state,
         decision=decision,
         data=data,
@@ -178,13 +187,13 @@ def serve(
     flow: FlowNames = None,
 ) -> None:
     """Receive proofs and resume threads, in one process."""
-    _run(_serve(_settings(database_url, graph, flow), host, port, worker=True))
+    _run(processes.serve(partial(_settings, database_url, graph, flow), host, port, worker=True))
 
 
 @app.command()
 def web(host: Host = "127.0.0.1", port: Port = 8000, database_url: Database = None) -> None:
     """Receive proofs only; `resumer worker` resumes the threads."""
-    _run(_serve(_settings(database_url), host, port, worker=False))
+    _run(processes.serve(partial(_settings, database_url), host, port, worker=False))
 
 
 @app.command()
@@ -194,14 +203,14 @@ def worker(
     flow: FlowNames = None,
     metrics_port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Serve /metrics for Prometheus on this port."),
+        typer.Option(min=0, max=65535, help="Serve /metrics, /healthz and /readyz on this port."),
     ] = None,
     metrics_host: Annotated[
-        str, typer.Option(help="Address for /metrics; others than this machine need the token.")
+        str, typer.Option(help="Address for these; from elsewhere /metrics needs the token.")
     ] = "127.0.0.1",
 ) -> None:
     """Resume threads only; `resumer web` receives the proofs."""
-    _run(_work(_settings(database_url, graph, flow), metrics_host, metrics_port))
+    _run(processes.work(partial(_settings, database_url, graph, flow), metrics_host, metrics_port))
 
 
 @app.command()
@@ -211,10 +220,14 @@ def migrate(
         str | None,
         typer.Option(help="The checkpointer's database, if another; else RESUMER_CHECKPOINT_URL."),
     ] = None,
+    finish: Annotated[
+        bool,
+        typer.Option("--finish", help="Once no older release runs: what only that needed goes."),
+    ] = False,
 ) -> None:
     """Create or upgrade the tables and the index. Safe to repeat, from several replicas too."""
     urls = Settings.database_urls(database_url, checkpoint_url)
-    _run(run_migrations(*urls))
+    _run(run_migrations(*urls, finish=finish))
     typer.echo("migrated")
 
 
@@ -267,30 +280,5 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 async def _in_a_loop_of_ours(work: Coroutine[Any, Any, T]) -> T:
     asyncio.get_running_loop().set_default_executor(NodeThreads(NODE_THREADS))
+    warn_of_misspelt(os.environ)
     return await work
-
-
-async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> None:
-    resumer = Resumer(settings=settings, worker=worker)
-    with stop_signals() as stop:
-        async with (
-            exporting(),
-            resumer.running(),
-            serving(resumer.app, host, port, drain_seconds=settings.drain_seconds) as address,
-        ):
-            get_logger().info("listening", webhook=f"{address}/webhooks/looppause")
-            await stop.wait()
-            resumer.drain()
-            end_by_force(2 * settings.drain_seconds + SPARE_SECONDS)
-
-
-async def _work(settings: Settings, metrics_host: str, metrics_port: int | None) -> None:
-    resumer = Resumer(settings=settings)
-    with stop_signals() as stop:
-        async with (
-            exporting(),
-            resumer.running(),
-            resumer.scrape.served(metrics_host, metrics_port),
-        ):
-            await stop.wait()
-            end_by_force(2 * settings.drain_seconds + SPARE_SECONDS)

@@ -5,6 +5,9 @@ ResumerError
 ├── DatabaseNotReady   the database is away, or `resumer migrate` has not run: 503, try later
 ├── PoolerRefused      a transaction pooler stands before the database: connect directly
 ├── GraphNotLoaded     a registered graph or flow cannot be loaded: mend the code or the setting
+├── GraphAmbiguous     a thread could be of several graphs: name the graph in the gate
+├── RemoteAway         a LangGraph server is away for the moment: try again later
+├── RemoteRefused      a LangGraph server lets nobody in: mend the key or the address
 ├── ServerNotStarted   the address cannot be had: choose another
 ├── TooManyWaiting     no more clients can wait in this process: 503, ask again later
 └── LockLost           the lock's connection died: stop what runs under it, try again
@@ -16,10 +19,13 @@ from collections.abc import Sequence
 
 __all__ = [
     "DatabaseNotReady",
+    "GraphAmbiguous",
     "GraphNotLoaded",
     "GraphRaised",
     "LockLost",
     "PoolerRefused",
+    "RemoteAway",
+    "RemoteRefused",
     "ResumerError",
     "ServerNotStarted",
     "SettingsError",
@@ -51,8 +57,20 @@ class GraphNotLoaded(ResumerError):
     """A registered graph or flow cannot be loaded; the message names it and says why."""
 
 
+class GraphAmbiguous(ResumerError):
+    """A thread could be of several registered graphs; the message names them."""
+
+
 class GraphRaised(ResumerError):
     """A graph raised before it asked anybody; the message has its error."""
+
+
+class RemoteAway(ResumerError, ConnectionError):
+    """A LangGraph server does not answer, or not for the moment; nothing was lost."""
+
+
+class RemoteRefused(ResumerError):
+    """A LangGraph server refuses what it is asked, or is none; the message says what it said."""
 
 
 class ServerNotStarted(ResumerError):

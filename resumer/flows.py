@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from looppause_sdk.flow_tables import flow_lock
 
 from .db import Pool
 from .errors import GraphNotLoaded
-from .graphs import Graphs, attribute_of
+from .graphs import Graphs
 from .hibernation import Fault, Run, Verb
 from .model import (
     AlreadyResumed,
@@ -29,6 +29,7 @@ from .model import (
     Waiting,
 )
 from .own_loop import in_own_loop
+from .question import question_of
 from .rules import Policy
 from .sql import statement
 
@@ -46,11 +47,11 @@ NOT_INSTALLED = (
 class Flows(Graphs):
     """Flow classes by agent id: the class, or `module:attribute` as for graphs."""
 
-    async def build(self, name: str, spec: Any) -> Any:
-        """The class registered as `spec`. Raises `GraphNotLoaded`."""
+    async def build(self, name: str) -> Any:
+        """The class registered under `name`. Raises `GraphNotLoaded`."""
         runs = _flow_runs(name)
         try:
-            flow_class = attribute_of(spec) if isinstance(spec, str) else spec
+            flow_class = self.imported(name)
         except (Exception, SystemExit) as error:  # a script without a main guard ends itself
             raise GraphNotLoaded(f"flow {name!r}: {type(error).__name__}: {error}") from error
         if not (inspect.isclass(flow_class) and issubclass(flow_class, runs.Flow)):
@@ -72,7 +73,7 @@ class FlowPlace:
     agent_id: str | None
     asked_at: datetime
     is_ended: bool
-    action: Any = None
+    asked: Any = None
     traceparent: str | None = None
     checkpoint_id: None = None
     checkpoint_ns: None = None
@@ -86,6 +87,11 @@ class FlowPlace:
     def interrupt_id(self) -> str:
         """The method that asked."""
         return self.method_name
+
+    @property
+    def question(self) -> Mapping[str, Any] | None:
+        """What was asked and of whom, as the gate has noted it."""
+        return question_of(self.asked)
 
 
 @dataclass(frozen=True)
@@ -110,11 +116,11 @@ class FlowPauses:
         rows = await self._rows("locate_flow", pause_id=pause_id)
         return [FlowPlace(**row) for row in rows]
 
-    async def load(self, agent_id: str | None) -> Any:
-        """The agent's flow class. Raises `GraphNotLoaded`."""
-        name = self.flows.name_for(agent_id)
+    async def load(self, place: FlowPlace) -> Any:
+        """The flow class of the agent that asked. Raises `GraphNotLoaded`."""
+        name = self.flows.name_for(place.agent_id)
         if name is None:
-            raise GraphNotLoaded(f"no flow is registered for agent {agent_id!r}")
+            raise GraphNotLoaded(f"no flow is registered for agent {place.agent_id!r}")
         return await self.flows.load(name)
 
     async def decide(
@@ -138,6 +144,13 @@ class FlowPauses:
             return Parked("no_gate", f"{error}: deploy a version that fits, then retry")
         return _FlowRun(self, loaded, rows[0])
 
+    async def kick_off(self, flow_class: Any, inputs: dict[str, Any]) -> str:
+        """Run a new flow until it ends or hibernates, as an agent's would; return its id."""
+        runs = _flow_runs(flow_class.__name__)
+        flow = flow_class(persistence=runs.PostgresFlowPersistence(self.url))
+        await asyncio.to_thread(flow.kickoff, inputs=inputs)
+        return str(flow.flow_id)
+
     async def waiting_at(self, flow_id: str) -> tuple[str, ...]:
         """The pauses that the flow hibernates at now."""
         rows = await self._rows("flow_waits", flow_id=flow_id)
@@ -149,14 +162,15 @@ class FlowPauses:
         if not places or code != "no_graph":
             return bool(places)
         try:
-            await self.load(places[0].agent_id)
+            await self.load(places[0])
         except GraphNotLoaded:
             return False
         return True
 
     async def unnoted(self, *, limit: int) -> list[Waiting]:
         """Pauses without an answer that the sweep was not told of, or not for hours."""
-        return [Waiting(**row) for row in await self._rows("flows_unnoted", limit=limit)]
+        rows = await self._rows("flows_unnoted", limit=limit)
+        return [Waiting(question=question_of(row.pop("asked")), **row) for row in rows]
 
     async def noted(self, pauses: Sequence[Waiting]) -> None:
         """Remember that the sweep knows of these."""

@@ -29,6 +29,10 @@ _PLAIN = {
     ),
     "oldest_parked": ("resumer_oldest_parked_seconds", "Age of the oldest parked answer."),
     "queued": ("resumer_jobs_queued", "Jobs that are due and that no worker has taken up."),
+    "oldest_queued": (
+        "resumer_oldest_queued_seconds",
+        "Time that a job has been due for, of the 1,000 first in line the longest.",
+    ),
     "workers": ("resumer_workers_alive", "Workers that have given a sign of life lately."),
     "held": ("resumer_agents_held", "Agents whose threads an operator holds back."),
     "swept_at": (

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from looppause_sdk.proof import DENIAL_STATUSES
+
 from .model import Outcome, Parked, PauseRecord, Place
 from .rules import Policy
 
-__all__ = ["Fault", "Hibernating", "Run", "Verb", "brief"]
+__all__ = ["Fault", "Hibernating", "Run", "Verb", "brief", "for_gate"]
 
 ERROR_CHARS = 8_000
 
@@ -75,10 +77,16 @@ class Hibernating(Protocol):
         """The name of the lock that a run of it needs."""
 
     async def locate(self, pause_id: str) -> Sequence[Place] | Parked:
-        """Where it hibernates at this pause, or did."""
+        """Where it hibernates at this pause, or did.
 
-    async def load(self, agent_id: str | None) -> Any:
-        """The graph or flow class of this agent. Raises `GraphNotLoaded`."""
+        Raises `RemoteAway` or `RemoteRefused` of what is kept elsewhere.
+        """
+
+    async def load(self, place: Any) -> Any:
+        """The graph or flow class of what hibernates at this place, one that `locate` gave.
+
+        Raises `GraphNotLoaded`, `GraphAmbiguous` if it could be several.
+        """
 
     async def decide(
         self,
@@ -89,6 +97,14 @@ class Hibernating(Protocol):
         policy: Policy,
     ) -> Run | Outcome:
         """Look at it, under its lock, and choose what to do."""
+
+
+def for_gate(record: PauseRecord, value: Mapping[str, Any], answer: Any) -> Any:
+    """The answer as the gate that asked with `value` takes it."""
+    if record.decision in DENIAL_STATUSES and "action_digest" not in value:
+        # The published 0.1.0's gate looks for a decision, which a signed notice has not.
+        return {"pause_id": record.pause_id, "status": record.decision}
+    return answer
 
 
 def brief(error: BaseException) -> str:

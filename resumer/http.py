@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import JSONResponse
 
-__all__ = ["error_response", "unavailable"]
+__all__ = ["RETRY_AFTER_SECONDS", "error_response", "unavailable"]
 
 RETRY_AFTER_SECONDS = 5
 

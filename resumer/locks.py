@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import LiteralString
 
@@ -16,11 +16,11 @@ from looppause_sdk.flow_tables import lock_key
 from .db import Connection, connect
 from .errors import DatabaseNotReady, LockLost, PoolerRefused
 from .metrics import Metrics
+from .pooler import refuse_transaction_pooler
 from .telemetry import get_logger
 
 __all__ = ["ThreadLocks"]
 
-PROBES = 5
 LONGEST_LINE = 3
 REFUSED_SECONDS = 1.5
 
@@ -163,7 +163,7 @@ class ThreadLocks:
             self._lost()
             connection = await connect(self.url)
             try:
-                await _refuse_transaction_pooler(self.url, connection)
+                await refuse_transaction_pooler(self.url, connection)
                 await self._take_again(connection)
             except BaseException:
                 await connection.close()
@@ -230,25 +230,3 @@ async def _answer(connection: Connection, statement: LiteralString, thread_id: s
     cursor = await connection.execute(statement, lock_key(thread_id))
     row = await cursor.fetchone()
     return bool(row and row["yes"])
-
-
-async def _refuse_transaction_pooler(url: str, connection: Connection) -> None:
-    """Refuse a connection whose server process is lent to others between two statements."""
-    pid = await _server_pid(connection)
-    if pid == connection.info.backend_pid:
-        return  # direct: a pooler gives out process ids of its own making
-    async with AsyncExitStack() as others:
-        for _ in range(PROBES):
-            other = await others.enter_async_context(await connect(url))
-            await others.enter_async_context(other.transaction())
-            if await _server_pid(other) == pid:
-                raise PoolerRefused(
-                    "the database is behind a pooler in transaction mode, where thread locks do "
-                    "not hold: give the worker a direct connection, or one in session mode"
-                )
-
-
-async def _server_pid(connection: Connection) -> int:
-    cursor = await connection.execute("select pg_backend_pid() as pid")
-    row = await cursor.fetchone()
-    return int(row["pid"]) if row else 0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, Protocol
-from uuid import UUID
+
+from .checkpoint_ids import checkpoint_id_at, time_of
+from .question import question_of
 
 __all__ = [
     "AlreadyResumed",
@@ -31,29 +33,9 @@ __all__ = [
 ]
 
 
-GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
-
-
 def utc_now() -> datetime:
     """The clock of whatever is given no other."""
     return datetime.now(UTC)
-
-
-def time_of(checkpoint_id: str) -> datetime | None:
-    """When a checkpoint was made, or None if its id is not a UUID of version 6."""
-    try:
-        stamp = UUID(checkpoint_id)
-    except ValueError:
-        return None
-    ticks = (stamp.int >> 80) << 12 | (stamp.int >> 64) & 0xFFF
-    return GREGORIAN + timedelta(microseconds=ticks // 10)
-
-
-def checkpoint_id_at(moment: datetime) -> str:
-    """The smallest checkpoint id LangGraph could have given at `moment` (UUID, version 6)."""
-    ticks = int((moment - GREGORIAN).total_seconds() * 1e7)
-    high, low = f"{ticks >> 12:012x}", f"{ticks & 0xFFF:03x}"
-    return f"{high[:8]}-{high[8:]}-6{low}-8000-000000000000"
 
 
 class State(StrEnum):
@@ -127,7 +109,7 @@ class Waiting:
     agent_id: str | None
     asked_at: datetime | None
     expires_at: datetime | None
-    action: Any = None
+    question: Mapping[str, Any] | None = None
 
 
 class Place(Protocol):
@@ -150,8 +132,8 @@ class Place(Protocol):
         """When it hibernated, where that is known."""
 
     @property
-    def action(self) -> Any:
-        """What the person was shown, if it says so."""
+    def question(self) -> Mapping[str, Any] | None:
+        """What was asked and of whom, if it says so."""
 
     @property
     def traceparent(self) -> str | None:
@@ -205,9 +187,15 @@ class Found:
         return agent if isinstance(agent, str) else None
 
     @property
-    def action(self) -> Any:
-        """What the person was shown."""
-        return self.value.get("action")
+    def graph(self) -> str | None:
+        """The graph that asked, if the gate names it."""
+        graph = self.value.get("graph")
+        return graph if isinstance(graph, str) else None
+
+    @property
+    def question(self) -> Mapping[str, Any] | None:
+        """What was asked and of whom, if the gate said so."""
+        return question_of(self.value)
 
     @property
     def traceparent(self) -> str | None:

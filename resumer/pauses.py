@@ -27,6 +27,7 @@ from .model import (
     Standing,
     State,
 )
+from .question import question_columns
 from .sql import statement
 from .storable import storable, storable_json
 
@@ -135,7 +136,7 @@ class Pauses:
             {
                 **_location(found),
                 "pause_id": pause_id,
-                "action": storable_json(found.action),
+                **question_columns(found.question),
                 "unfinished": [str(state) for state in _UNFINISHED],
                 "stall_seconds": stall_seconds,
             },
@@ -170,7 +171,7 @@ class Pauses:
             {
                 **columns,
                 **_event(outcome),
-                "action": storable_json(found.action) if found else None,
+                **question_columns(found.question if found else None),
                 "raised": int(raised),
                 "retry_in": getattr(outcome, "retry_in", None),
                 "finished": isinstance(outcome, (Resumed, AlreadyResumed)),

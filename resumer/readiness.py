@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from .db import Connection, Pool, is_transient
 from .errors import DatabaseNotReady
 from .migrate import check_migrated
 from .telemetry import get_logger
 
-__all__ = ["problems", "require"]
+__all__ = ["Readiness", "require"]
 
 log = get_logger()
 
@@ -25,21 +26,50 @@ async def require(pool: Pool, check: Callable[[Connection], Awaitable[None]]) ->
         log.error("database_away", error=str(error))
 
 
-async def problems(pool: Pool, stall_seconds: float) -> list[str]:
-    """Why nothing would be resumed now; empty if all is well."""
-    try:
-        async with pool.connection(timeout=2.0) as connection:
-            await check_migrated(connection)
-            cursor = await connection.execute(
-                "select exists (select from procrastinate_workers where last_heartbeat"
-                " > now() - make_interval(secs => %s)) as seen",
-                (stall_seconds,),
-            )
-            row = await cursor.fetchone()
-    except DatabaseNotReady as error:
-        return [str(error)]
-    except Exception as error:
-        if is_transient(error):
-            return ["the database does not answer"]
-        raise
-    return [] if row and row["seen"] else ["no worker is running: start `resumer worker`"]
+@dataclass(frozen=True)
+class Readiness:
+    """Why something would not be done now, part by part; each list is empty if all is well.
+
+    `is_beating` says whether the worker of this process gives signs of life, if it has one.
+    """
+
+    pool: Pool
+    stall_seconds: float
+    is_beating: Callable[[], bool] | None = None
+
+    async def receiving(self) -> list[str]:
+        """Why no delivery would be recorded. Workers have no part in that."""
+        return await self._asked(of_workers=False)
+
+    async def whole(self) -> list[str]:
+        """Why no thread would be resumed, by whatever process."""
+        return await self._asked(of_workers=True)
+
+    def working(self) -> list[str]:
+        """Why this process would resume no thread."""
+        if self.is_beating is not None and self.is_beating():
+            return []
+        return [f"this worker has given no sign of life for {self.stall_seconds:g} s"]
+
+    async def _asked(self, *, of_workers: bool) -> list[str]:
+        try:
+            async with self.pool.connection(timeout=2.0) as connection:
+                await check_migrated(connection)
+                if not of_workers or await self._is_any_alive(connection):
+                    return []
+        except DatabaseNotReady as error:
+            return [str(error)]
+        except Exception as error:
+            if is_transient(error):
+                return ["the database does not answer"]
+            raise
+        return ["no worker is running: start `resumer worker`"]
+
+    async def _is_any_alive(self, connection: Connection) -> bool:
+        cursor = await connection.execute(
+            "select exists (select from procrastinate_workers where last_heartbeat"
+            " > now() - make_interval(secs => %s)) as seen",
+            (self.stall_seconds,),
+        )
+        row = await cursor.fetchone()
+        return bool(row and row["seen"])

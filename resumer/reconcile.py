@@ -17,14 +17,16 @@ from looppause_sdk.errors import (
 )
 from looppause_sdk.proof import DENIAL_STATUSES, claimed_pause_id
 
-from .errors import GraphNotLoaded
+from .errors import GraphAmbiguous, GraphNotLoaded
 from .flows import FlowPauses
 from .graphs import Graphs
 from .intake import Intake
 from .model import Raised, Waiting, checkpoint_id_at, utc_now
+from .remote import RemotePauses
 from .telemetry import get_logger
 from .threads import Threads
 from .watchlist import Position, Watchlist, waiting_of
+from .which_graph import graph_of
 
 __all__ = ["Reconciler", "Sweep", "next_check"]
 
@@ -67,6 +69,7 @@ class Reconciler:
     interval: float
     clock: Callable[[], datetime] = utc_now
     flows: FlowPauses | None = None
+    remotes: RemotePauses | None = None
 
     async def sweep(self) -> Sweep | None:
         """Repair both ways, once; None if another process is at it.
@@ -80,8 +83,9 @@ class Reconciler:
         requeued = await self.watchlist.requeue_lost(older_than=LOST_AFTER, limit=BATCH)
         reopened = await self._reopen_healed()
         waiting, collected = await self._read_interrupts()
-        more_waiting, more_collected = await self._read_flows()
-        waiting, collected = waiting + more_waiting, collected + more_collected
+        for read in (self._read_flows, self._read_remotes):
+            more_waiting, more_collected = await read()
+            waiting, collected = waiting + more_waiting, collected + more_collected
         asked, answered = await self._ask()
         done = Sweep(len(requeued), len(reopened) + collected, waiting, asked, answered)
         self.intake.metrics.found(
@@ -95,7 +99,7 @@ class Reconciler:
         now, healed = self.clock(), []
         for pause_id, code in await self.watchlist.parked(now, limit=BATCH):
             if await self._has_healed(pause_id, code) or (
-                self.flows is not None and await self.flows.has_healed(pause_id, code)
+                await self._has_healed_elsewhere(pause_id, code)
             ):
                 healed.append(pause_id)
             else:
@@ -106,14 +110,19 @@ class Reconciler:
         rows = await self.threads.locate(pause_id)
         if code != "no_graph":
             return any(row.stored for row in rows)
-        name = self.graphs.name_for(rows[0].agent_id) if rows else None
-        if name is None:
+        if not rows:
             return False
         try:
-            await self.graphs.load(name)
-        except GraphNotLoaded:
+            await graph_of(self.graphs, self.threads.pool, rows[0])
+        except (GraphNotLoaded, GraphAmbiguous):
             return False
         return True
+
+    async def _has_healed_elsewhere(self, pause_id: str, code: str) -> bool:
+        for kind in (self.flows, self.remotes):
+            if kind is not None and await kind.has_healed(pause_id, code):
+                return True
+        return False
 
     async def _read_interrupts(self) -> tuple[int, int]:
         """Put new unanswered interrupts on the watch list, and take up what was collected early.
@@ -146,6 +155,15 @@ class Reconciler:
             pending += len(waiting)
             if len(waiting) < PAGE:
                 break
+        return pending, collected
+
+    async def _read_remotes(self) -> tuple[int, int]:
+        """As `_read_interrupts`, for threads on LangGraph servers."""
+        pending, collected = 0, 0
+        if self.remotes is not None:
+            async for waiting in self.remotes.waiting():
+                collected += await self._note(waiting)
+                pending += len(waiting)
         return pending, collected
 
     async def _note(self, waiting: Sequence[Waiting]) -> int:

@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 
 from looppause_sdk.errors import LoopPauseUnavailable, ProofError
-from looppause_sdk.proof import Proof
+from looppause_sdk.proof import DENIAL_STATUSES, Proof
 
 from .db import is_transient
-from .errors import GraphNotLoaded
+from .errors import GraphAmbiguous, GraphNotLoaded, RemoteAway, RemoteRefused
 from .hibernation import Fault, Hibernating, Run, brief
 from .hooks import HookEvent
 from .locks import ThreadLocks
@@ -31,7 +31,7 @@ from .model import (
 )
 from .node_threads import until_nodes_end
 from .pauses import HELD, Pauses
-from .rules import Policy, age, asked_at, early, patience_for
+from .rules import Policy, age, asked_at, early, out_of_reach, patience_for
 from .witness import Witness
 
 __all__ = ["Resumption", "brief"]
@@ -61,8 +61,15 @@ class Resumption:
         record = await self.pauses.load(pause_id)
         if record is None or record.state in _NOTHING_LEFT:
             return None
+        try:
+            return await self._sought(record)
+        except (RemoteAway, RemoteRefused) as error:
+            away = out_of_reach(record, error, self.clock(), self.policy)
+            return await self._store(record, away, None)
+
+    async def _sought(self, record: PauseRecord) -> Outcome | None:
         for kind in self.kinds:
-            places = await kind.locate(pause_id)
+            places = await kind.locate(record.pause_id)
             if isinstance(places, Parked):
                 return await self._store(record, places, None)
             if places:
@@ -90,9 +97,11 @@ class Resumption:
         self, kind: Hibernating, record: PauseRecord, places: Sequence[Place]
     ) -> Outcome:
         try:
-            loaded = await kind.load(places[0].agent_id)
+            loaded = await kind.load(places[0])
         except GraphNotLoaded as error:
             return self._not_loaded(kind, record, places, str(error))
+        except GraphAmbiguous as error:
+            return Parked("ambiguous", f"{error}, then retry")
         act = await kind.decide(record, places, loaded, self.clock(), self.policy)
         return act if isinstance(act, Outcome) else await self._act(kind, record, act)
 
@@ -109,6 +118,8 @@ class Resumption:
         )
 
     async def _act(self, kind: Hibernating, record: PauseRecord, run: Run) -> Outcome:
+        if run.verb == "resuming" and (doubt := self._doubt(record)):
+            return doubt
         place = run.place
         stall_seconds = self.policy.stall_seconds
         begun = await self.pauses.begin(record.pause_id, place, stall_seconds=stall_seconds)
@@ -125,6 +136,29 @@ class Resumption:
             return self._raised(kind, record, run, error)
         seen = await run.confirm(self.clock())
         return self._failed(kind, record, seen) if isinstance(seen, Fault) else seen
+
+    def _doubt(self, record: PauseRecord) -> Postponed | Parked | None:
+        """Why this answer opens nothing now; None if a key of now has signed it for this pause.
+
+        It was genuine when it was received. Its key may have been taken out since, or has not
+        reached this worker yet: that is waited for.
+        """
+        if _is_own_denial(record.body):
+            return None
+        try:
+            if self.verify(record.body).pause_id == record.pause_id:
+                return None
+        except ProofError:
+            pass
+        return patience_for(
+            "unverified",
+            "none of this worker's keys has signed the answer",
+            otherwise="none of the worker's keys has signed the answer: its key was taken out, or "
+            "the record was changed. Put the key back and retry, or discard the pause",
+            waited=age(record.received_at, self.clock()),
+            limit=self.policy.deploy_seconds,
+            longest=30.0,
+        )
 
     def _answer(self, record: PauseRecord) -> Any:
         """The proof as the gate will verify it: a JSON object, or its text.
@@ -189,6 +223,12 @@ _SHARED_PAUSE = Parked(
     "several threads hibernate at this pause: one approval must not open two gates. "
     "Resume the right one by hand",
 )
+
+
+def _is_own_denial(body: bytes) -> bool:
+    """Whether it is what the sweep records of a pause that nobody answered: it can only close."""
+    answer = json.loads(body)
+    return answer.keys() == {"pause_id", "status"} and answer["status"] in DENIAL_STATUSES
 
 
 def _without_notes(error: Exception) -> str:

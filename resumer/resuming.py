@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import httpx
 
-from .db import Pool, open_pool
+from .checkpoints import open_checkpoints
+from .db import Pool
 from .errors import SettingsError
 from .flows import FlowPauses, Flows
 from .graphs import Graphs
 from .hooks import Callback, Callbacks, Hooked
 from .intake import Intake
+from .keys import Keys
 from .locks import ThreadLocks
 from .metrics import Metrics
-from .migrate import check_checkpoints_migrated
-from .readiness import require
+from .operator.exporting import Exporting
+from .pruning import Pruning
+from .remote import open_remotes
 from .resume import Resumption
+from .retention import Retention
 from .rules import Policy
+from .savers import HostsOwn
 from .settings import Settings
 from .sweeping import open_reconciler
 from .thread_runs import ThreadPauses
@@ -35,8 +40,8 @@ __all__ = ["open_witness", "resuming"]
 @asynccontextmanager
 async def resuming(
     settings: Settings, graphs: Graphs, flows: Flows, intake: Intake, witness: Witness
-) -> AsyncIterator[None]:
-    """Resume threads beside the body.
+) -> AsyncIterator[Callable[[], bool]]:
+    """Resume threads beside the body; yields what says whether the worker gives signs of life.
 
     Raises `SettingsError` if there is nothing to resume, `GraphNotLoaded` if it cannot be loaded,
     `DatabaseNotReady` if `resumer migrate` has not run, `PoolerRefused` behind a transaction
@@ -44,15 +49,16 @@ async def resuming(
     """
     _require_graphs(settings)
     url, pauses = settings.checkpoints_at, intake.pauses
-    async with open_pool(url, size=settings.concurrency + 2, name="checkpoints") as checkpoints:
-        await require(checkpoints, check_checkpoints_migrated)
+    given = HostsOwn.of(settings)
+    async with open_checkpoints(settings, given) as checkpoints:
         loaded = await graphs.load_all()
         await flows.load_all()
-        threads = Threads.of(checkpoints, loaded, settings.serializer)
+        threads = Threads.of(checkpoints, loaded, given.serializer(settings), given.saver)
         flow_pauses = FlowPauses(checkpoints, flows, url)
         watchlist = Watchlist(pauses.pool)
         async with (
             ThreadLocks(url, metrics=witness.metrics).running() as locks,
+            open_remotes(settings, pauses.pool) as remotes,
             open_reconciler(
                 settings,
                 watchlist=watchlist,
@@ -60,25 +66,35 @@ async def resuming(
                 threads=threads,
                 graphs=graphs,
                 flows=flow_pauses,
+                remotes=remotes,
             ) as reconciler,
         ):
             resumption = Resumption(
                 pauses=pauses,
-                kinds=[ThreadPauses(threads, graphs, watchlist), flow_pauses],
+                kinds=[
+                    ThreadPauses(threads, graphs, watchlist),
+                    flow_pauses,
+                    *([remotes] if remotes else []),
+                ],
                 locks=locks,
                 policy=_policy(settings),
                 verify=intake.verify,
                 witness=witness,
             )
             timing = _timing(settings)
-            queue = build_queue(resumption, reconciler, timing, witness.webhook)
-            async with working(queue, pauses.pool, concurrency=settings.concurrency, timing=timing):
-                yield
+            retention = Retention(pauses.pool, checkpoints, Exporting(pauses.pool).named)
+            pruning = Pruning.of(settings, retention)
+            queue = build_queue(resumption, reconciler, timing, witness.webhook, pruning)
+            async with working(
+                queue, pauses.pool, concurrency=settings.concurrency, timing=timing
+            ) as is_beating:
+                yield is_beating
 
 
 @asynccontextmanager
 async def open_witness(
     settings: Settings,
+    keys: Keys,
     pool: Pool,
     metrics: Metrics,
     tracing: Tracing,
@@ -86,13 +102,13 @@ async def open_witness(
 ) -> AsyncIterator[Witness]:
     """Whoever tells of outcomes, the callbacks that were given among them."""
     callbacks = Callbacks(given, metrics=metrics, hash_responders=settings.hash_responders)
-    async with callbacks.running(), _webhook(settings, pool, metrics) as webhook:
+    async with callbacks.running(), _webhook(settings, keys, pool, metrics) as webhook:
         yield Witness(metrics, callbacks, webhook, tracing)
 
 
 @asynccontextmanager
 async def _webhook(
-    settings: Settings, pool: Pool, metrics: Metrics
+    settings: Settings, keys: Keys, pool: Pool, metrics: Metrics
 ) -> AsyncIterator[Webhook | None]:
     """The outgoing webhook with a client of its own; None where the settings name none."""
     if settings.hook_url is None:
@@ -101,7 +117,7 @@ async def _webhook(
     async with httpx.AsyncClient() as client:
         yield Webhook(
             settings.hook_url,
-            settings.hook_secrets,
+            keys.hook_secrets,
             settings.hook_events,
             pool=pool,
             client=client,

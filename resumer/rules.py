@@ -11,6 +11,7 @@ from datetime import datetime
 
 from looppause_sdk.proof import DENIAL_STATUSES
 
+from .errors import RemoteAway
 from .model import (
     AlreadyResumed,
     Found,
@@ -23,6 +24,7 @@ from .model import (
 )
 
 __all__ = [
+    "TWO_GATES",
     "Act",
     "CarryOn",
     "Policy",
@@ -32,6 +34,7 @@ __all__ = [
     "decide",
     "early",
     "not_reached",
+    "out_of_reach",
     "patience_for",
 ]
 
@@ -66,7 +69,7 @@ class CarryOn:
 
 HIDDEN = "hidden"
 
-_TWO_GATES = Parked(
+TWO_GATES = Parked(
     "two_gates", "two gates of this thread ask with the same pause: answer them by hand"
 )
 
@@ -91,6 +94,31 @@ def early(
     )
 
 
+def out_of_reach(
+    record: PauseRecord, error: Exception, now: datetime, policy: Policy
+) -> Postponed | Parked:
+    """The LangGraph server that the thread is, or may be, on could not be asked."""
+    waited = age(record.started_at or record.received_at, now)
+    otherwise = f"{error}: it is taken up again by itself once the server answers"
+    if isinstance(error, RemoteAway):
+        return patience_for(
+            "server_away",
+            str(error),
+            otherwise=otherwise,
+            waited=waited,
+            limit=policy.outage_seconds,
+            longest=60.0,
+        )
+    return patience_for(
+        "server_refused",
+        str(error),
+        otherwise=otherwise,
+        waited=waited,
+        limit=policy.deploy_seconds,
+        longest=30.0,
+    )
+
+
 def patience_for(
     code: str, reason: str, *, otherwise: str, waited: float, limit: float, longest: float = 300.0
 ) -> Postponed | Parked:
@@ -106,7 +134,7 @@ def decide(
     """Choose the act for a pause whose interrupt was found in the rows of one thread."""
     pending = seen.pending_for(record.pause_id)
     if len(pending) > 1:
-        return _TWO_GATES
+        return TWO_GATES
     if pending:
         known = (row for row in rows if row.interrupt_id == pending[0])
         found = next(known, replace(rows[0], interrupt_id=pending[0]))
@@ -166,7 +194,7 @@ def _hidden(
     record: PauseRecord, inner: Sequence[Found], seen: Inspection, now: datetime, policy: Policy
 ) -> Act:
     if len({row.interrupt_id for row in inner if row.open}) > 1:
-        return _TWO_GATES
+        return TWO_GATES
     if record.reason_code == HIDDEN and seen.pending:
         return not_reached(asked_at(record, inner), now)  # running the node again would not help
     found = next((row for row in inner if row.open), inner[0])

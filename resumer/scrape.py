@@ -31,13 +31,15 @@ log = get_logger()
 class Scrape:
     """What is told to Prometheus, and to whom.
 
-    `gauges` gives what reads the database, or None while the receiver is not running.
+    `gauges` gives what reads the database, or None while the receiver is not running. `beside`
+    are the routes of a port of its own that anybody may see.
     """
 
     metrics: Metrics
     tokens: Sequence[Token]
     is_public: bool
     gauges: Callable[[], Gauges | None]
+    beside: Sequence[Route] = ()
 
     async def answer(self, request: Request) -> Response:
         """Everything, if the settings let the client see it."""
@@ -58,8 +60,9 @@ class Scrape:
     async def served(self, host: str, port: int | None) -> AsyncIterator[str | None]:
         """Serve `/metrics` beside the body and yield its address; nothing where there is no port.
 
-        On an address that only this machine reaches, to everybody. Raises `SettingsError` if
-        others would reach it and nobody may see anything, `ServerNotStarted` as `serving` does.
+        On an address that only this machine reaches, to everybody; the routes `beside` always are.
+        Raises `SettingsError` if others would reach it and nobody may see anything,
+        `ServerNotStarted` as `serving` does.
         """
         if port is None:
             yield None
@@ -70,10 +73,10 @@ class Scrape:
 
     def _app(self, host: str) -> Starlette:
         if _is_loopback(host):
-            return Starlette(routes=[Route("/metrics", self.tell)])
+            return Starlette(routes=[Route("/metrics", self.tell), *self.beside])
         if not self.is_public and not self.tokens:
             raise SettingsError([f"--metrics-host {host}: {OFF}"])
-        return Starlette(routes=[Route("/metrics", self.answer)])
+        return Starlette(routes=[Route("/metrics", self.answer), *self.beside])
 
 
 def _is_loopback(host: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Literal
 
@@ -61,13 +61,15 @@ async def serving(
     *,
     drain_seconds: float = 3.0,
     lifespan: Literal["on", "off"] = "off",
+    proxies: Sequence[str] | None = None,
 ) -> AsyncIterator[str]:
     """Serve `app` beside the body and yield its address; finish open requests on leaving.
 
-    Port 0 takes a free one. Raises `ServerNotStarted` if the address cannot be had.
+    Port 0 takes a free one. `proxies` are believed whom they forward for; without, uvicorn's own
+    setting holds. Raises `ServerNotStarted` if the address cannot be had.
     """
     with _listener(host, port) as listener:
-        server = _Server(_config(app, drain_seconds, lifespan))
+        server = _Server(_config(app, drain_seconds, lifespan, proxies))
         task = asyncio.create_task(server.serve(sockets=[listener]), name="server")
         try:
             while not server.started:
@@ -99,7 +101,12 @@ def _listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _config(app: Any, drain_seconds: float, lifespan: Literal["on", "off"]) -> uvicorn.Config:
+def _config(
+    app: Any,
+    drain_seconds: float,
+    lifespan: Literal["on", "off"],
+    proxies: Sequence[str] | None,
+) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=_Protocol,
@@ -108,6 +115,7 @@ def _config(app: Any, drain_seconds: float, lifespan: Literal["on", "off"]) -> u
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=int(drain_seconds),
+        forwarded_allow_ips=None if proxies is None else list(proxies),
     )
 
 

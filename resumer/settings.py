@@ -15,9 +15,12 @@ from psycopg.conninfo import conninfo_to_dict
 from looppause_sdk.errors import LoopPauseConfigError
 from looppause_sdk.proof import load_public_key
 
-from .environment import EnvironmentReader
+from .addresses import address_fault
+from .environment import MOST_DAYS, EnvironmentReader
 from .errors import SettingsError
+from .graph_file import registered
 from .hook_settings import HOOK_EVENTS, hook_faults
+from .remote_settings import is_remote, remote_faults
 from .tokens import Token, token_fault
 
 __all__ = ["RETRY_DELAYS", "Settings"]
@@ -30,7 +33,10 @@ class Settings:
     """What the receiver needs to know. Durations are seconds unless the name says otherwise.
 
     `checkpoint_url` is the database the agents' checkpointer writes to; it is `database_url`
-    when empty. `settle_seconds` is how long a superstep may stay unsettled before the process
+    when empty. A graph on a LangGraph server is registered as `https://host#assistant`; with one
+    server `remote_key` is its API key, with several `remote_keys` has them by `https://host`, and
+    so has `remote_headers` what else a server is to be sent.
+    `settle_seconds` is how long a superstep may stay unsettled before the process
     that ran it is taken for dead; `early_hours` how long a proof waits for its thread;
     `stall_seconds` how long a worker may be silent before its jobs are given to others;
     `retry_delays` are the waits after each time the graph raised, then the pause is parked.
@@ -39,13 +45,22 @@ class Settings:
     entry may be `name:token`, and of each token only a digest is kept. `metrics_public` shows
     `/metrics` to everybody. `hook_url` is told of the `hook_events`, signed with every one of the
     `hook_secrets`; `hash_responders` keeps names out of what hooks are told. `serializer` is the
-    one the agents' checkpointer has, where it is not LangGraph's usual one.
+    one the agents' checkpointer has, where it is not LangGraph's usual one. `checkpointer` is a
+    saver of the host's over a pool, or `checkpoint_pool` a pool of its alone: used instead of one
+    of our own, and never closed. Either may be a function, called when the receiver starts. What
+    has ended is kept for `retention_days`, 0 for ever, and then written to files in the folder
+    `audit_dir` before it is deleted; without a folder nothing is, unless
+    `retention_without_export` says so. Deliveries are taken from `allowed_ips` alone, addresses
+    and networks, where there are any; `trusted_proxies` are believed whom they forward for.
     """
 
     database_url: str = field(repr=False)
     checkpoint_url: str = field(default="", repr=False)
     graphs: Mapping[str, Any] = field(default_factory=dict)
     flows: Mapping[str, Any] = field(default_factory=dict)
+    remote_key: str | None = field(default=None, repr=False)
+    remote_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    remote_headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     signing_secrets: tuple[str, ...] = field(default=(), repr=False)
     public_keys: tuple[str, ...] = ()
     api_key: str | None = field(default=None, repr=False)
@@ -65,10 +80,19 @@ class Settings:
     stall_seconds: float = 30.0
     reconcile_seconds: float = 60.0
     retry_delays: tuple[float, ...] = RETRY_DELAYS
+    retention_days: float = 90.0
+    audit_dir: str | None = None
+    retention_without_export: bool = False
     serializer: Any = field(default=None, repr=False)
+    allowed_ips: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    checkpointer: Any = field(default=None, repr=False)
+    checkpoint_pool: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if faults := list(_faults(self)):
+        graphs, of_graphs = registered(self.graphs)
+        object.__setattr__(self, "graphs", graphs)
+        if faults := [*of_graphs, *_faults(self)]:
             raise SettingsError(faults)
         readers = tuple(Token.of(token) for token in self.read_tokens)
         object.__setattr__(self, "read_tokens", readers)
@@ -79,6 +103,16 @@ class Settings:
     def tokens(self) -> tuple[Token, ...]:
         """Every token that lets somebody in."""
         return tuple(map(Token.of, (*self.read_tokens, *self.act_tokens)))
+
+    @property
+    def local_graphs(self) -> dict[str, Any]:
+        """The graphs that run in our workers."""
+        return {name: spec for name, spec in self.graphs.items() if not is_remote(spec)}
+
+    @property
+    def remote_graphs(self) -> dict[str, str]:
+        """The addresses of those that run on LangGraph servers."""
+        return {name: spec for name, spec in self.graphs.items() if is_remote(spec)}
 
     @property
     def checkpoints_at(self) -> str:
@@ -100,8 +134,11 @@ class Settings:
         return cls(**values)
 
     @staticmethod
-    def graphs_from(text: str, option: str = "--graph") -> dict[str, str]:
-        """Read `name=module:attribute`, several separated by commas. Raises `SettingsError`."""
+    def graphs_from(text: str, option: str = "--graph") -> dict[str, Any]:
+        """Read `name=module:attribute` or paths of a langgraph.json, separated by commas.
+
+        Raises `SettingsError`.
+        """
         reader = EnvironmentReader({option: text})
         graphs = reader.graphs(option)
         if reader.faults:
@@ -113,16 +150,21 @@ class Settings:
         database_url: str | None, checkpoint_url: str | None, env: Mapping[str, str] | None = None
     ) -> tuple[str, str]:
         """Our database and the checkpointer's, all that migrating needs. Raises `SettingsError`."""
-        values = EnvironmentReader(os.environ if env is None else env).settings()
+        reader = EnvironmentReader(os.environ if env is None else env)
+        values = reader.settings()
         ours = database_url or values["database_url"]
         theirs = checkpoint_url or values["checkpoint_url"] or ours
         faults = [
+            *(fault for fault in reader.faults if fault.startswith(_DATABASES)),
             _database_fault("RESUMER_DATABASE_URL", ours),
             _database_fault("RESUMER_CHECKPOINT_URL", theirs) if theirs != ours else None,
         ]
         if found := [fault for fault in faults if fault]:
             raise SettingsError(found)
         return ours, theirs
+
+
+_DATABASES = ("RESUMER_DATABASE_URL", "RESUMER_CHECKPOINT_URL", "DATABASE_URL")
 
 
 def _faults_of_values(values: Mapping[str, Any]) -> Sequence[str]:
@@ -144,10 +186,22 @@ def _faults(settings: Settings) -> Sequence[str]:
             _key_fault(settings),
             *map(_public_key_fault, settings.public_keys),
             _api_url_fault(settings.api_url),
+            address_fault("RESUMER_ALLOWED_IPS", settings.allowed_ips),
+            address_fault("RESUMER_TRUSTED_PROXIES", settings.trusted_proxies),
             token_fault("RESUMER_READ_TOKENS", settings.read_tokens),
             token_fault("RESUMER_ACT_TOKENS", settings.act_tokens),
+            *remote_faults(
+                settings.graphs,
+                settings.flows,
+                settings.remote_key,
+                settings.remote_keys,
+                settings.remote_headers,
+            ),
             *hook_faults(settings.hook_url, settings.hook_secrets, settings.hook_events),
             *_number_faults(settings),
+            None
+            if 0 <= settings.retention_days <= MOST_DAYS
+            else f"RESUMER_RETENTION_DAYS: must be a number of days, 0 to {MOST_DAYS}",
         )
         if fault
     ]

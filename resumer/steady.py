@@ -7,6 +7,7 @@ what runs. A cut connection is no reason for either.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,6 +28,18 @@ log = get_logger()
 class SteadyJobs(JobManager):
     """Procrastinate's own, where what the worker does over and over may fail and is done again."""
 
+    _beat_at = float("-inf")
+
+    def is_beating(self, seconds: float) -> bool:
+        """Whether a worker of this process has stored a sign of life within so many seconds."""
+        return time.monotonic() - self._beat_at < seconds
+
+    async def register_worker(self) -> int:
+        """Enter a worker, which is its first sign of life."""
+        worker_id = await super().register_worker()
+        self._beat_at = time.monotonic()
+        return worker_id
+
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
         """The next job; none while the database is away."""
         try:
@@ -44,6 +57,8 @@ class SteadyJobs(JobManager):
             await super().update_heartbeat(worker_id)
         except ConnectorException as error:
             log.debug("heartbeat_lost", error=_reason(error))
+        else:
+            self._beat_at = time.monotonic()
 
     async def listen_for_jobs(self, **arguments: Any) -> None:
         """Listen for new jobs, again and again; the worker's polling covers the time between."""

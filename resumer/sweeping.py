@@ -13,6 +13,7 @@ from .flows import FlowPauses
 from .graphs import Graphs
 from .intake import Intake
 from .reconcile import Reconciler
+from .remote import RemotePauses
 from .settings import Settings
 from .telemetry import get_logger
 from .threads import Threads
@@ -32,6 +33,7 @@ async def open_reconciler(
     threads: Threads,
     graphs: Graphs,
     flows: FlowPauses,
+    remotes: RemotePauses | None,
 ) -> AsyncIterator[Reconciler]:
     """A reconciler with a client of its own."""
     async with _looppause(settings) as looppause:
@@ -41,6 +43,7 @@ async def open_reconciler(
             threads=threads,
             graphs=graphs,
             flows=flows,
+            remotes=remotes,
             looppause=looppause,
             interval=settings.reconcile_seconds,
         )

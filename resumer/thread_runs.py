@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from looppause_sdk.proof import DENIAL_STATUSES
-
 from .db import is_transient
-from .errors import GraphNotLoaded
 from .graphs import Graphs
-from .hibernation import Fault, Run, Verb, brief
+from .hibernation import Fault, Run, Verb, brief, for_gate
 from .model import Found, Inspection, Outcome, Parked, PauseRecord, Place, Raised, Resumed
 from .rules import CarryOn, Policy, Resume, asked_at, decide, not_reached
 from .threads import Threads, run_config, was_refused
 from .watchlist import Watchlist, waiting_of
+from .which_graph import graph_of
 
 __all__ = ["ThreadPauses"]
 
@@ -48,12 +46,9 @@ class ThreadPauses:
                 "checkpointer that has the agent's serializer, then retry",
             )
 
-    async def load(self, agent_id: str | None) -> Any:
-        """The agent's graph. Raises `GraphNotLoaded`."""
-        name = self.graphs.name_for(agent_id)
-        if name is None:
-            raise GraphNotLoaded(f"no graph is registered for agent {agent_id!r}")
-        return await self.graphs.load(name)
+    async def load(self, place: Found) -> Any:
+        """The thread's graph. Raises `GraphNotLoaded` or `GraphAmbiguous`."""
+        return await graph_of(self.graphs, self.threads.pool, place)
 
     async def decide(
         self,
@@ -104,17 +99,10 @@ class _ThreadRun:
         found, threads = self.act.found, self.side.threads
         config = run_config(found.thread_id, self.record.pause_id, self.before.configurable)
         if isinstance(self.act, Resume):
-            answer = self._for_gate(answer)
+            answer = for_gate(self.record, found.value, answer)
             await threads.resume(self.graph, found, answer, config, strict=self.act.strict)
         else:
             await threads.carry_on(self.graph, config)
-
-    def _for_gate(self, answer: Any) -> Any:
-        decision = self.record.decision
-        if decision in DENIAL_STATUSES and "action_digest" not in self.act.found.value:
-            # The published 0.1.0's gate looks for a decision, which a signed notice has not.
-            return {"pause_id": self.record.pause_id, "status": decision}
-        return answer
 
     def was_refused(self, error: Exception) -> bool:
         return was_refused(error)

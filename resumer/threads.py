@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.errors import is_invalid_resume
@@ -19,10 +18,11 @@ from looppause_sdk.langgraph._alone import until_calls_end
 
 from .db import Connection, Pool
 from .model import Found, Inspection, Raised
+from .savers import saver_over
 from .sql import statement
 from .telemetry import get_logger
 
-__all__ = ["Threads", "create_checkpoint_tables", "run_config", "was_refused"]
+__all__ = ["Threads", "key_range", "run_config", "was_refused"]
 
 log = get_logger()
 
@@ -45,19 +45,25 @@ class Threads:
 
     pool: Pool
     serializers: Sequence[SerializerProtocol] = (JsonPlusSerializer(),)
+    saver: Any = None
 
     @classmethod
-    def of(cls, pool: Pool, graphs: Iterable[Any], serializer: Any = None) -> Threads:
-        """The threads of these graphs, read with the serializers of their own checkpointers."""
+    def of(
+        cls, pool: Pool, graphs: Iterable[Any], serializer: Any = None, saver: Any = None
+    ) -> Threads:
+        """The threads of these graphs, read with the serializers of their own checkpointers.
+
+        Graphs run with savers like `saver`, if it is given.
+        """
         own = [serde for serde in map(_serializer_of, graphs) if serde is not None]
-        return cls(pool, (serializer or JsonPlusSerializer(), *own))
+        return cls(pool, (serializer or JsonPlusSerializer(), *own), saver)
 
     async def locate(self, pause_id: str) -> list[Found]:
         """Every stored interrupt whose value names this pause, pending or long answered.
 
         What SQL finds is a candidate only: the blob is decoded and the id compared.
         """
-        low, high = _key_range(pause_id)
+        low, high = key_range(pause_id)
         parameters = {"low": low, "high": high, "pause_id": pause_id}
         async with self.pool.connection() as connection:
             cursor = await connection.execute(statement("locate"), parameters)
@@ -106,15 +112,13 @@ class Threads:
             at_breakpoint=_at_breakpoint(graph, snapshot.next),
         )
 
-    async def start(self, graph: Any, thread_id: str, state: Mapping[str, Any]) -> None:
+    async def start(self, graph: Any, thread_id: str, state: Any) -> None:
         """Run a new thread until it ends or hibernates, as an agent's own process would."""
-        await self.attach(graph).ainvoke(dict(state), _config(thread_id), durability="sync")
+        await self.attach(graph).ainvoke(state, _config(thread_id), durability="sync")
 
-    async def values(self, graph: Any, thread_id: str) -> dict[str, Any]:
-        """The thread's state."""
-        snapshot = await self.attach(graph).aget_state(_config(thread_id))
-        values: dict[str, Any] = snapshot.values
-        return values
+    async def values(self, graph: Any, thread_id: str) -> Any:
+        """The thread's state; of the functional API's, what it returned."""
+        return (await self.attach(graph).aget_state(_config(thread_id))).values
 
     async def resume(
         self, graph: Any, found: Found, answer: Any, config: dict[str, Any], *, strict: bool
@@ -141,21 +145,11 @@ class Threads:
             raise
 
     def attach(self, graph: Any) -> Any:
-        """The graph with our saver, leaving the user's object alone.
-
-        A saver of its own for each run: one saver does all its statements one after another.
-        """
+        """The graph with a saver of ours, leaving the user's object alone."""
+        serializer = _serializer_of(graph) or self.serializers[0]
         attached = copy.copy(graph)
-        attached.checkpointer = self._saver(graph)
+        attached.checkpointer = saver_over(self.pool, serializer, like=self.saver)
         return attached
-
-    def _saver(self, graph: Any) -> AsyncPostgresSaver:
-        return AsyncPostgresSaver(self.pool, serde=_serializer_of(graph) or self.serializers[0])
-
-
-async def create_checkpoint_tables(connection: Connection) -> None:
-    """The checkpointer's own migrations; they build indexes, so not inside a transaction."""
-    await AsyncPostgresSaver(connection).setup()
 
 
 def run_config(thread_id: str, pause_id: str, configurable: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,7 +182,7 @@ def _serializer_of(graph: Any) -> SerializerProtocol | None:
     return saver.serde if isinstance(saver, BaseCheckpointSaver) else None
 
 
-def _key_range(pause_id: str) -> tuple[bytes, bytes]:
+def key_range(pause_id: str) -> tuple[bytes, bytes]:
     """The bounds of all index keys that begin with the id's msgpack form."""
     text = pause_id.encode("utf-8", "surrogatepass")
     low = (_msgpack_header(len(text)) + text)[:KEY_BYTES]

@@ -10,13 +10,13 @@ from typing import Any
 
 from .db import Pool
 from .model import Raised, Waiting, time_of
+from .question import question_columns, question_of
 from .sql import statement
-from .storable import storable_json
 
 __all__ = ["Position", "Watchlist", "waiting_of"]
 
 SWEEP_LOCK = 0x4C50_5357_4545_5021  # "LPSWEEP!"
-SELF_HEALING = ("early", "unwritten", "no_graph")
+SELF_HEALING = ("early", "unwritten", "no_graph", "server_away", "server_refused")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Watchlist:
 
     async def note(self, waiting: Sequence[Waiting], *, first_check: float) -> None:
         """Put pauses on the list; LoopPause is asked `first_check` seconds after the gate did."""
+        asked = [question_columns(pause.question) for pause in waiting]
         columns: dict[str, list[Any]] = {
             "pause_ids": [pause.pause_id for pause in waiting],
             "thread_ids": [pause.thread_id for pause in waiting],
@@ -70,7 +71,8 @@ class Watchlist:
             "agent_ids": [pause.agent_id for pause in waiting],
             "asked_at": [pause.asked_at for pause in waiting],
             "expires_at": [pause.expires_at for pause in waiting],
-            "actions": [storable_json(pause.action) for pause in waiting],
+            "actions": [columns["action"] for columns in asked],
+            "questions": [columns["question"] for columns in asked],
         }
         async with self.pool.connection() as connection:
             await connection.execute(
@@ -140,7 +142,7 @@ def waiting_of(raised: Raised) -> list[Waiting]:
             agent_id=_text(value.get("agent_id")),
             asked_at=time_of(raised.checkpoint_id),
             expires_at=_time(value.get("expires_at")),
-            action=value.get("action"),
+            question=question_of(value),
         )
         for interrupt_id, value in raised.interrupts
         if _text(value.get("pause_id"))

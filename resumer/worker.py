@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import procrastinate
@@ -15,6 +16,7 @@ from procrastinate.jobs import Job
 from .db import Pool
 from .model import Failed, Postponed
 from .orphans import Orphans
+from .pruning import Pruning
 from .reconcile import Reconciler
 from .resume import Resumption
 from .steady import SteadyJobs
@@ -27,6 +29,7 @@ QUEUE = "resume"
 HOOK_QUEUE = "hook"
 HOOKS_AT_ONCE = 2
 POLL_SECONDS = 1.0
+PRUNED_AT = "23 * * * *"  # once an hour, away from where everybody's jobs are
 AFTER_TROUBLE_SECONDS = 2
 
 log = get_logger()
@@ -63,11 +66,14 @@ class Timing:
 
 
 def build_queue(
-    resumption: Resumption, reconciler: Reconciler, timing: Timing, webhook: Webhook | None = None
+    resumption: Resumption,
+    reconciler: Reconciler,
+    timing: Timing,
+    webhook: Webhook | None = None,
+    pruning: Pruning | None = None,
 ) -> procrastinate.App:
     """The queue and its tasks, not yet open."""
     queue = procrastinate.App(connector=procrastinate.PsycopgConnector())
-    queue.job_manager = SteadyJobs(queue.connector)
 
     @queue.task(name="resume", queue=QUEUE, retry=KeepTrying())
     async def resume(pause_id: str) -> None:
@@ -77,6 +83,8 @@ def build_queue(
 
     if webhook is not None:
         _add_hook(queue, webhook)
+    if pruning is not None:
+        _add_pruning(queue, pruning)
 
     if timing.reconcile > 0:
 
@@ -105,11 +113,26 @@ def _add_hook(queue: procrastinate.App, webhook: Webhook) -> None:
             raise Again(again)
 
 
+def _add_pruning(queue: procrastinate.App, pruning: Pruning) -> None:
+    @queue.periodic(cron=PRUNED_AT)
+    @queue.task(name="prune", queue=QUEUE, queueing_lock="prune", priority=-1)
+    async def prune(timestamp: int) -> None:  # noqa: ARG001  (given by Procrastinate)
+        try:
+            await pruning.run()
+        except Exception as error:  # noqa: BLE001  (the next run is another chance)
+            log.warning("pruning_cut_off", error=repr(error)[:300])
+
+
 @asynccontextmanager
 async def working(
     queue: procrastinate.App, pool: Pool, *, concurrency: int, timing: Timing
-) -> AsyncIterator[None]:
-    """Run a worker beside the body; on leaving, finish or hand back what runs."""
+) -> AsyncIterator[Callable[[], bool]]:
+    """Run a worker beside the body; on leaving, finish or hand back what runs.
+
+    Yields what says whether it gives signs of life.
+    """
+    jobs = SteadyJobs(queue.connector)
+    queue.job_manager = jobs
     async with queue.open_async(pool):
         orphans = Orphans(queue, timing.stall)
         watch = asyncio.create_task(orphans.watch(), name="orphans")
@@ -122,7 +145,7 @@ async def working(
             for name, size in sizes.items()
         ]
         try:
-            yield
+            yield partial(jobs.is_beating, timing.stall)
         finally:
             for worker in workers:
                 worker.cancel()

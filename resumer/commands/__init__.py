@@ -16,9 +16,11 @@ from . import (
     explain,
     holds,
     pauses,
+    prune,
     reconcile,
     retry,
     sign,
+    threads,
     trigger,
     verify,
 )
@@ -40,11 +42,15 @@ def add_pause_commands(app: typer.Typer) -> None:
             "hold": holds.hold,
             "release": holds.release,
             "reconcile": reconcile.reconcile,
+            "prune": prune.prune,
         },
     )
     records = typer.Typer(no_args_is_help=True, help="Export the whole record; list what was done.")
     _add(records, {"export": audit.export, "log": audit.log})
     app.add_typer(records, name="audit")
+    histories = typer.Typer(no_args_is_help=True, help="Shorten the histories of threads.")
+    _add(histories, {"prune": threads.prune})
+    app.add_typer(histories, name="threads")
 
 
 def add_trial_commands(app: typer.Typer) -> None:

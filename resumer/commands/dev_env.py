@@ -17,8 +17,8 @@ DEV_FILE = Path(".resumer/env")
 def environment(file: Path = DEV_FILE, env: Mapping[str, str] | None = None) -> dict[str, str]:
     """`env` (the process's, by default) over the settings in `file`, if there is one.
 
-    An empty variable counts as one that is not set. Raises `CommandRefused` if the file is there
-    and cannot be read.
+    An empty variable counts as one that is not set, and `<variable>_FILE` as the variable. Raises
+    `CommandRefused` if the file is there and cannot be read.
     """
     own = os.environ if env is None else env
     try:
@@ -27,7 +27,9 @@ def environment(file: Path = DEV_FILE, env: Mapping[str, str] | None = None) -> 
         raise CommandRefused(
             f"{file} cannot be read ({type(error).__name__}): delete it"
         ) from error
-    return {**left, **{name: value for name, value in own.items() if value}}
+    given = {name: value for name, value in own.items() if value}
+    replaced = {name.removesuffix("_FILE") for name in given}
+    return {**{name: value for name, value in left.items() if name not in replaced}, **given}
 
 
 def _exports(text: str) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping
 
 import typer
@@ -19,12 +21,18 @@ async def emulate(emulator: Emulator, host: str, port: int, *, made_up: Mapping[
             emulator.running(),
             serving(emulator.app, host, port, drain_seconds=3.0) as address,
         ):
-            typer.echo(f"Inbox and API on {address}/ (Ctrl-C stops). For your agent:")
-            typer.echo(f"  LOOPPAUSE_API_URL={address}")
-            if made_up["key"]:
-                typer.echo("  LOOPPAUSE_API_KEY=anything")
-            if emulator.fake.scheme == "ed25519":
-                typer.echo(f"  LOOPPAUSE_PUBLIC_KEYS='[\"{emulator.fake.public_key}\"]'")
-            elif made_up["secret"]:
-                typer.echo(f"  LOOPPAUSE_SIGNING_SECRET={emulator.fake.secret}")
+            typer.echo(f"Inbox and API on {address}/ (Ctrl-C stops). For your agent, to paste:")
+            for name, value in _settings(emulator, address, made_up).items():
+                typer.echo(f"  export {name}={shlex.quote(value)}")
             await stop.wait()
+
+
+def _settings(emulator: Emulator, address: str, made_up: Mapping[str, bool]) -> dict[str, str]:
+    settings = {"LOOPPAUSE_API_URL": address}
+    if made_up["key"]:
+        settings["LOOPPAUSE_API_KEY"] = "anything"
+    if emulator.fake.scheme == "ed25519":
+        settings["LOOPPAUSE_PUBLIC_KEYS"] = json.dumps([emulator.fake.public_key])
+    elif made_up["secret"]:
+        settings["LOOPPAUSE_SIGNING_SECRET"] = emulator.fake.secret
+    return settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import typer
@@ -18,6 +18,7 @@ from resumer.operator.asking import name_of
 from resumer.operator.explaining import (
     Explanation,
     Surroundings,
+    explain_pruned,
     explain_thread,
     explain_unknown,
 )
@@ -41,18 +42,22 @@ _OVER = (State.RESUMED, State.DISCARDED)
 
 @dataclass(frozen=True)
 class Known:
-    """What an id stands for: `pauses` is one, those of a thread (the newest first), or none."""
+    """What an id stands for: `pauses` is one, those of a thread (the newest first), or none.
+
+    `pruned_on` is the day on which it went, if it did.
+    """
 
     pauses: tuple[Detail, ...]
     is_thread: bool
     around: Surroundings
+    pruned_on: date | None = None
 
 
 def explain(name: PauseOrThread, *, as_json: AsJson = False, database_url: Database = None) -> None:
     """Say why a pause or a thread is not resumed, and what to do about it.
 
     Of a thread, each of its pauses is explained, what keeps it first. Exit code 0 if it is known,
-    1 if nothing has been seen of it, 2 if it cannot be done as called.
+    1 if nothing is known of it (any more), 2 if it cannot be done as called.
     """
     name = checked(name_of, "PAUSE|THREAD", name)
     known = ask(database_url, lambda service: _known(service.reading, name))
@@ -67,12 +72,15 @@ async def _known(reading: Reading, name: str) -> Known:
         return Known((detail,), is_thread=False, around=around)
     page = await reading.page(Filter(thread_id=name), limit=MOST_OF_A_THREAD)
     details = [await reading.detail(row.pause_id) for row in page.rows]
-    return Known(tuple(filter(None, details)), is_thread=True, around=around)
+    pruned_on = None if details else await reading.pruned_on(name)
+    found = tuple(filter(None, details))
+    return Known(found, is_thread=True, around=around, pruned_on=pruned_on)
 
 
 def _as_json(name: str, known: Known, now: datetime) -> None:
     if not known.pauses:
-        echo_json(_told(None, None, explain_unknown(name)))
+        gone = explain_pruned(name, known.pruned_on) if known.pruned_on else explain_unknown(name)
+        echo_json(_told(None, None, gone))
     for pause in known.pauses:
         echo_json(_told(pause.row.pause_id, pause, explain_pause(pause, now, known.around)))
 
@@ -90,7 +98,9 @@ def _told(
 
 def _print(name: str, known: Known, now: datetime) -> None:
     console = Console(highlight=False)
-    if not known.pauses:
+    if known.pruned_on:
+        _print_explanation(console, explain_pruned(name, known.pruned_on))
+    elif not known.pauses:
         _print_unknown(console, name)
     elif not known.is_thread:
         _print_explanation(console, explain_pause(known.pauses[0], now, known.around))

@@ -68,7 +68,8 @@ def signing_key(secret: str | None, private_key: Path | None, env: Mapping[str, 
         raise CommandRefused("a secret and a private key were given: sign with one of them")
     if private_key is not None:
         return SigningKey(private_key=_load_private_key(private_key))
-    chosen = (env.get("LOOPPAUSE_SIGNING_SECRET", "") if secret is None else secret).strip()
+    reader = EnvironmentReader(env)
+    chosen = reader.text("LOOPPAUSE_SIGNING_SECRET") if secret is None else secret.strip()
     if not chosen:
         raise CommandRefused(
             "no key to sign with: set LOOPPAUSE_SIGNING_SECRET to the receiver's, or give "
@@ -105,7 +106,9 @@ def read_text(file: Path, what: str) -> str:
 
 
 def _own_keys(env: Mapping[str, str]) -> VerificationKeys:
-    reader = EnvironmentReader({name: env[name] for name in _KEY_VARIABLES if name in env})
+    reader = EnvironmentReader(
+        {name: env[name] for name in (*_KEY_VARIABLES, *_KEY_FILES) if name in env}
+    )
     values = reader.settings()
     if reader.faults:
         raise SettingsError(reader.faults)
@@ -160,6 +163,7 @@ _KEY_VARIABLES = (
     "LOOPPAUSE_SIGNING_SECRETS",
     "LOOPPAUSE_PUBLIC_KEYS",
 )
+_KEY_FILES = tuple(f"{name}_FILE" for name in _KEY_VARIABLES)
 
 
 def _why(error: Exception) -> str:

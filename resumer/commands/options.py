@@ -37,7 +37,8 @@ GraphNames = Annotated[
     list[str] | None,
     typer.Option(
         "--graph",
-        help="name=module:attribute of a graph to resume, once for each; else RESUMER_GRAPHS.",
+        help="name=module:attribute of a graph to resume, once for each, or the path of a "
+        "langgraph.json; else RESUMER_GRAPHS.",
     ),
 ]
 FlowNames = Annotated[

@@ -20,6 +20,7 @@ from resumer.intake import Intake
 from resumer.migrate import check_checkpoints_migrated, check_migrated
 from resumer.pauses import Pauses
 from resumer.reconcile import Reconciler, Sweep
+from resumer.remote import open_remotes
 from resumer.settings import Settings
 from resumer.sweeping import open_reconciler
 from resumer.telemetry import log_to
@@ -84,7 +85,8 @@ async def _enter(stack: AsyncExitStack, settings: Settings) -> Reconciler:
     )
     theirs = await stack.enter_async_context(open_pool(url, size=CONNECTIONS, name="checkpoints"))
     await _check(ours, theirs)
-    graphs, flows = Graphs(settings.graphs), Flows(settings.flows)
+    graphs, flows = Graphs(settings.local_graphs), Flows(settings.flows)
+    await stack.enter_async_context(graphs.running())
     loaded = await graphs.load_all()
     await flows.load_all()
     return await stack.enter_async_context(
@@ -95,6 +97,7 @@ async def _enter(stack: AsyncExitStack, settings: Settings) -> Reconciler:
             threads=Threads.of(theirs, loaded, settings.serializer),
             graphs=graphs,
             flows=FlowPauses(theirs, flows, url),
+            remotes=await stack.enter_async_context(open_remotes(settings, ours)),
         )
     )
 

@@ -73,6 +73,11 @@ async def _ask(
                 await check_migrated(connection)
             reading = Reading(pool, stall_seconds)
             return await question(Service(reading, Acting(pool), Exporting(pool)))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise DatabaseNotReady(
+            f"the database user may not do that ({error.diag.message_primary}): see "
+            "deploy/grants.sql for the role that may"
+        ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise DatabaseNotReady(
             "the database went away, or took too long: try again, or ask for less"

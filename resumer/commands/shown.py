@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from textwrap import wrap
 from typing import Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
+
+from resumer.archive import json_line
 
 __all__ = ["echo_json", "json_line", "print_wrapped", "printable"]
 
@@ -20,11 +20,6 @@ NARROWEST = 20
 def printable(text: str) -> str:
     """`text` without what a terminal would obey: escape sequences, line breaks, bells."""
     return "".join(character if character.isprintable() else "�" for character in text)
-
-
-def json_line(row: Mapping[str, Any]) -> str:
-    """One JSON object as one line in ASCII, which every terminal takes; times in UTC."""
-    return json.dumps(row, default=_time)
 
 
 def echo_json(row: Mapping[str, Any]) -> None:
@@ -46,9 +41,3 @@ def print_wrapped(console: Console, text: str, *, style: str = "", indent: int =
     )
     for line in lines:
         console.print(Text(line, style=style), soft_wrap=True)
-
-
-def _time(value: Any) -> str:
-    if not isinstance(value, datetime):
-        raise TypeError(f"{type(value).__name__} is no JSON")
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")

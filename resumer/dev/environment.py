@@ -12,6 +12,8 @@ from typing import Any
 from resumer.emulator import Emulator
 from resumer.errors import SettingsError
 
+from .own_agent import OwnAgent
+
 __all__ = ["API_KEY", "example", "session_environment", "states_for", "write_private"]
 
 API_KEY = "local-development"
@@ -22,20 +24,18 @@ INVOICES = (
 )
 
 
-def states_for(
-    graph: str | None, state: str | None, decision: str | None
-) -> Iterator[Mapping[str, Any]]:
-    """What to start threads with: one for the user's graph, one after another for ours.
+def states_for(own: OwnAgent | None, state: str | None, decision: str | None) -> Iterator[Any]:
+    """What to start threads with: one for the user's agent, one after another for ours.
 
     Raises `SettingsError` if the options do not go together.
     """
-    if state is not None and graph is None:
+    if state is not None and own is None:
         raise SettingsError(["--input is for a graph of yours: give --graph as well"])
-    if state is not None:
-        return iter([_json_object(state)])
-    if graph is not None and decision is not None:
+    if own is not None and state is not None:
+        return iter([_json(state, for_a_flow=own.is_flow)])
+    if own is not None and decision is not None:
         raise SettingsError(["--approve and --reject need a thread: give --input as well"])
-    if graph is not None:
+    if own is not None:
         return iter(())
     return ({"invoice": invoice} for invoice in itertools.cycle(INVOICES))
 
@@ -72,11 +72,15 @@ def example() -> str:
     return f"{path}:graph"
 
 
-def _json_object(text: str) -> dict[str, Any]:
+def _json(text: str, *, for_a_flow: bool) -> Any:
     try:
         state = json.loads(text)
     except json.JSONDecodeError as error:
-        raise SettingsError([f"--input is not JSON: {error}"]) from error
-    if not isinstance(state, dict):
-        raise SettingsError(["--input must be a JSON object: the state to start with"])
+        quoted = f"; a text is given in quotes, as in '{json.dumps(text)}'"
+        hint = "" if text.lstrip().startswith(("{", "[")) else quoted
+        raise SettingsError([f"--input is not JSON: {error}{hint}"]) from error
+    if state is None:
+        raise SettingsError(["--input: null starts nothing"])
+    if for_a_flow and not isinstance(state, dict):
+        raise SettingsError(["--input must be a JSON object: a flow is started with inputs"])
     return state

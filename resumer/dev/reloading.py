@@ -33,6 +33,7 @@ class Reloading:
     name: str
     use: Callable[[Any], Awaitable[None]]
     say: Console
+    noun: str = "graph"
     _broken: bool = False
 
     async def run(self) -> None:
@@ -75,12 +76,12 @@ class Reloading:
             self._broken = True
             why = escape(where_it_broke(error, self.code))
             self.say.print(f"[bold red]✗[/] {why}")
-            self.say.print("  The graph from before stays in use: mend it and save.\n")
+            self.say.print(f"  The {self.noun} from before stays in use: mend it and save.\n")
             return
         self._broken = False
         self.say.print(
-            f"[bold cyan]↻[/] {escape(changed)} changed: the graph is loaded anew, and hibernating "
-            "threads go on with it.\n"
+            f"[bold cyan]↻[/] {escape(changed)} changed: the {self.noun} is loaded anew, and "
+            f"hibernating {'threads' if self.noun == 'graph' else 'flows'} go on with it.\n"
         )
         await self.use(graph)
 

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,12 @@ from starlette.routing import Mount
 from looppause_sdk.proof import Scheme
 from resumer.app import Resumer
 from resumer.db import SCHEMA, open_pool
-from resumer.dev_agent import DevAgent
+from resumer.dev_agent import DevAgent, Runs
 from resumer.embedded import embedded_postgres
 from resumer.emulator import Emulator, PauseFileError, open_emulator
 from resumer.errors import SettingsError
-from resumer.graphs import ANY_AGENT
+from resumer.flows import FlowPauses, Flows
+from resumer.graphs import Graphs
 from resumer.migrate import migrate
 from resumer.pauses import Pauses
 from resumer.serving import serving, stop_signals
@@ -36,8 +36,10 @@ from .dashboard import ENTRY, LocalDashboard
 from .desktop import has_desktop, open_page
 from .environment import API_KEY, example, session_environment, states_for, write_private
 from .exposing import HOW, PATH, ROOT, Exposed, explain
+from .own_agent import OwnAgent
 from .own_code import OwnCode
 from .reloading import Reloading
+from .runs import FlowRuns, GraphRuns
 from .work import Renewal, Work
 
 __all__ = ["Dev"]
@@ -50,13 +52,15 @@ QUICK_RETRIES = {"RESUMER_RETRY_DELAYS": "[1]"}
 
 @dataclass
 class Dev:
-    """One session. `decision` decides by itself and ends; `state` is JSON to start a graph with.
+    """One session. `decision` decides by itself and ends; `state` is JSON to start an agent with.
 
-    `reload` loads a graph of the user's anew whenever its code is saved. `opens` opens the inbox in
-    a browser; None does so where a person would see it. `expose` is a tunnel's address, or `how`.
+    `graph` or `flow` is the user's agent; without one the example asks. `reload` loads the user's
+    anew whenever its code is saved. `opens` opens the inbox in a browser; None does so where a
+    person would see it. `expose` is a tunnel's address, or `how`.
     """
 
     graph: str | None
+    flow: str | None
     state: str | None
     decision: str | None
     data: Path
@@ -68,10 +72,16 @@ class Dev:
     opens: bool | None = None
     expose: str | None = None
     say: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    own: OwnAgent | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.own = OwnAgent.of(self.graph, self.flow)
 
     async def run(self) -> int:
         """Run until a signal, or until the decision is carried out; return the exit code."""
-        states = states_for(self.graph, self.state, self.decision)
+        states = states_for(self.own, self.state, self.decision)
+        if self.own is not None:
+            self.own.check()
         exposed = Exposed.at(self.expose) if self.expose not in (None, HOW) else None
         with stop_signals() as stop:
             async with AsyncExitStack() as stack:
@@ -89,11 +99,11 @@ class Dev:
 
     async def _do(self, work: Work) -> int:
         if self.decision is not None:
-            return await work.decide_one(self.decision, is_example=self.graph is None)
+            return await work.decide_one(self.decision, is_example=self.own is None)
         return await work.until_cancelled()
 
     async def _start(
-        self, stack: AsyncExitStack, states: Iterator[Mapping[str, Any]], exposed: Exposed | None
+        self, stack: AsyncExitStack, states: Iterator[Any], exposed: Exposed | None
     ) -> Work:
         router = Starlette()
         app = exposed.only_the_webhook(router) if exposed else router
@@ -105,7 +115,7 @@ class Dev:
         emulator = self._emulator(stack, addresses)
         environment = session_environment(emulator, address, addresses.webhook, url)
         os.environ.update(environment)  # before the graph is imported: its client reads it
-        code = OwnCode.of(self.graph) if self.graph and self._reloads else None
+        code = OwnCode.of(self.own.path) if self.own and self._reloads else None
         dashboard = LocalDashboard.beside(ROOT, emulator.fake.secret)
         resumer = self._resumer(url, dashboard)
         router.router.routes += [
@@ -134,16 +144,20 @@ class Dev:
         url = resumer.settings.database_url
         pool = await stack.enter_async_context(open_pool(url, size=1, schema=SCHEMA, name="dev"))
         use = Renewal(work, resumer, Pauses(pool), self.say).use
-        reloading = Reloading(code, resumer.graphs, self._name, use, self.say)
+        reloading = Reloading(code, self._loads(resumer), self._name, use, self.say)
+        reloading.noun = "flow" if self.own and self.own.is_flow else "graph"
         await stack.enter_async_context(beside(reloading.run(), self.say))
 
     @property
     def _name(self) -> str:
-        return ANY_AGENT if self.graph else "procurement"
+        return self.own.name if self.own else "procurement"
+
+    def _loads(self, resumer: Resumer) -> Graphs:
+        return resumer.flows if self.own and self.own.is_flow else resumer.graphs
 
     @property
     def _reloads(self) -> bool:
-        return self.reload and bool(self.graph) and self.decision is None
+        return self.reload and self.own is not None and self.decision is None
 
     @property
     def _opens(self) -> bool:
@@ -153,16 +167,18 @@ class Dev:
 
     @property
     def _suffix(self) -> str:
-        """Keeps the threads of each graph apart: another graph cannot resume them."""
-        return f"_{sha256(self.graph.encode()).hexdigest()[:8]}" if self.graph else ""
+        return self.own.suffix if self.own else ""
 
     def _resumer(self, url: str, dashboard: LocalDashboard) -> Resumer:
         defaults = {**QUICK_SWEEPS, **(QUICK_RETRIES if self._reloads else {})}
+        mine = {self._name: self.own.path if self.own else example()}
+        is_flow = self.own is not None and self.own.is_flow
         return Resumer.from_env(
             {**defaults, **os.environ},
             database_url=url,
             act_tokens=(dashboard.token,),
-            graphs={self._name: self.graph or example()},
+            graphs={} if is_flow else mine,
+            flows=mine if is_flow else {},
             drain_seconds=3.0,
         )
 
@@ -200,10 +216,13 @@ class Dev:
     ) -> DevAgent:
         url = resumer.settings.database_url
         pool = await stack.enter_async_context(open_pool(url, size=4, name="agent"))
-        graph = await resumer.graphs.load(self._name)
+        loads = self._loads(resumer)
+        loaded = await loads.load(self._name)
+        runs: Runs = GraphRuns(Threads(pool), loaded)
+        if isinstance(loads, Flows):
+            runs = FlowRuns(FlowPauses(pool, loads, url), loaded)
         return DevAgent(
-            Threads(pool),
-            graph,
+            runs,
             emulator,
             self.say,
             inbox=f"{address}/",
@@ -221,14 +240,19 @@ class Dev:
         self.say.print(f"  Inbox     [bold cyan underline]{address}/[/]")
         self.say.print(f"  Dashboard [bold cyan underline]{address}{ENTRY}[/]")
         self.say.print(f"  Receiver  {address}{PATH}")
-        self.say.print(f"  Data      {escape(str(self.data))}/\n")
+        path = self.data / "env"
+        write_private(path, environment)
+        self.say.print(f"  Data      {escape(str(self.data))}/")
+        self.say.print(
+            f"  Settings  {escape(str(path))}: for your agent; `resumer pauses` and the other "
+            "commands find it here\n"
+        )
         if self.expose is not None:
             self.say.print(explain(address, exposed))
-        if self.graph is not None and self.state is None:
-            path = self.data / "env"
-            write_private(path, environment)
+        if self.own is not None and self.state is None:
+            keeps = "persistence" if self.own.is_flow else "checkpointer"
             self.say.print(
                 "[bold]Next:[/] start your agent in another terminal, after "
                 f"[bold]source {escape(str(path))}[/]\n"
-                "      Its checkpointer belongs in DATABASE_URL. Or start a thread here: --input.\n"
+                f"      Its {keeps} belongs in DATABASE_URL. Or start one here: --input.\n"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ class Work:
     """`states` start threads, one after another. `mends` says that the graph may get better."""
 
     agent: DevAgent
-    states: Iterator[Mapping[str, Any]]
+    states: Iterator[Any]
     say: Console
     mends: bool
     _held: bool = False
@@ -39,7 +39,7 @@ class Work:
 
     def use(self, graph: Any) -> None:
         """Go on with another version of the graph."""
-        self.agent.graph = graph
+        self.agent.runs.use(graph)
         self._held = False
 
     async def until_cancelled(self) -> int:
@@ -61,7 +61,7 @@ class Work:
             return 1
         self.say.print(f"  Deciding by itself: {decision}\n")
         self.agent.emulator.fake.decide(pause_id, decision, responder="you@localhost")
-        values: dict[str, Any] = {}
+        values: Any = None
         try:
             async with asyncio.timeout(HEADLESS_SECONDS):
                 while pause_id in self.agent.waiting:
@@ -71,7 +71,7 @@ class Work:
             self.say.print(f"Not resumed in {HEADLESS_SECONDS:.0f} s: the log above says why.")
             return 1
         if is_example:
-            paid = str(values.get("result", "")).startswith("PAID")
+            paid = str((values or {}).get("result", "")).startswith("PAID")
             return 0 if paid == (decision == "approved") else 1
         return 0
 

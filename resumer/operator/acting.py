@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from psycopg import sql
+from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
 from resumer.db import Connection, Pool
@@ -166,8 +166,14 @@ class Acting:
 
     @asynccontextmanager
     async def _acting(self) -> AsyncIterator[Connection]:
-        async with self.pool.connection() as connection, connection.transaction():
-            yield connection
+        try:
+            async with self.pool.connection() as connection, connection.transaction():
+                yield connection
+        except errors.InsufficientPrivilege as error:
+            raise NotPossible(
+                "the database user of this process may look and not act: it has to be in the role "
+                "resumer_operator, see deploy/grants.sql"
+            ) from error
 
 
 def said_of(wanted: Filter) -> dict[str, Any]:

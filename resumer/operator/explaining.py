@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from resumer.model import State
 
@@ -13,7 +13,14 @@ from .reasons import DOCTOR, PARKED, POSTPONED, SWEEP, WORK, Words
 from .views import Detail
 from .wording import ago, command
 
-__all__ = ["Explanation", "Surroundings", "explain", "explain_thread", "explain_unknown"]
+__all__ = [
+    "Explanation",
+    "Surroundings",
+    "explain",
+    "explain_pruned",
+    "explain_thread",
+    "explain_unknown",
+]
 
 SOON_SECONDS = 30.0
 
@@ -72,6 +79,17 @@ def explain_thread(
         last = max(pauses, key=lambda pause: pause.row.finished_at or pause.row.created_at)
         return explain(last, now, around)
     return explain(min(open_ones, key=_urgency), now, around)
+
+
+def explain_pruned(pause_id: str, pruned_on: date) -> Explanation:
+    """The pause had ended, and its record was pruned."""
+    return Explanation(
+        "The pause had ended, and was pruned.",
+        f"{pause_id!r} was resumed or discarded, and its record was pruned on {pruned_on}. Its "
+        "answer is still known: should it come again, it resumes nothing.",
+        "Look for it in the files in RESUMER_AUDIT_DIR, or in the one that `resumer prune` wrote.",
+        (),
+    )
 
 
 def explain_unknown(pause_id: str) -> Explanation:

@@ -56,22 +56,11 @@ class Exporting:
         async with self._asking() as connection:
             found = await narrowed(connection, wanted, after)
             cursor = await connection.execute(*found.newest(_COLUMNS, AT_ONCE))
-            rows = await cursor.fetchall()
-            named = {"pause_ids": [row["pause_id"] for row in rows]}
-            agents = {row["agent_id"] for row in rows if row["agent_id"]}
-            events = _by_pause(await _rows(connection, _EVENTS, named))
-            conflicts = _by_pause(await _rows(connection, _CONFLICTS, named))
-            done = {**named, "targets": [*named["pause_ids"], *agents, EVERY_AGENT]}
-            acts = _Acts.of(await _rows(connection, statement("operator/acts"), done))
-        return [
-            {
-                **_record(row),
-                "conflicts": list(map(_conflict, conflicts[row["pause_id"]])),
-                "events": events[row["pause_id"]],
-                "acts": acts.on(row),
-            }
-            for row in rows
-        ]
+            return await _records(connection, await cursor.fetchall())
+
+    async def named(self, connection: Connection, pause_ids: Sequence[str]) -> list[Record]:
+        """These pauses, as `pauses` gives them, in a transaction of the caller's."""
+        return await _records(connection, await _rows(connection, _NAMED, {"pause_ids": pause_ids}))
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[Connection]:
@@ -84,10 +73,15 @@ class Exporting:
 
 _COLUMNS = sql.SQL(
     "pause_id, decision, body, state, outcome, scheme, key_id, deliveries, received_at,"
-    " last_delivery_at, agent_id, thread_id, interrupt_id, checkpoint_id, checkpoint_ns, action,"
+    " last_delivery_at, agent_id, thread_id, interrupt_id, checkpoint_id, checkpoint_ns,"
+    " coalesce(question -> 'action', action::json) as action,"
+    " question -> 'recipients' as recipients,"
     " created_at, asked_at, expires_at, started_at, finished_at, next_attempt_at, attempts,"
     " reason_code, reason, error, next_pauses"
 )
+_NAMED = sql.SQL(
+    "select {} from pauses where pause_id = any(%(pause_ids)s) order by finished_at, pause_id"
+).format(_COLUMNS)
 _SOON = sql.SQL("set local statement_timeout = {}").format(sql.Literal(LONGEST_QUESTION))
 _EVENTS = (
     "select pause_id, at, event, detail from events where pause_id = any(%(pause_ids)s) order by id"
@@ -96,6 +90,25 @@ _CONFLICTS = (
     "select pause_id, decision, responder, received_at, last_delivery_at, deliveries, body"
     " from conflicts where pause_id = any(%(pause_ids)s) order by received_at"
 )
+
+
+async def _records(connection: Connection, rows: Sequence[Record]) -> list[Record]:
+    """These rows, with what is told elsewhere of each pause."""
+    named = {"pause_ids": [row["pause_id"] for row in rows]}
+    agents = {row["agent_id"] for row in rows if row["agent_id"]}
+    events = _by_pause(await _rows(connection, _EVENTS, named))
+    conflicts = _by_pause(await _rows(connection, _CONFLICTS, named))
+    done = {**named, "targets": [*named["pause_ids"], *agents, EVERY_AGENT]}
+    acts = _Acts.of(await _rows(connection, statement("operator/acts"), done))
+    return [
+        {
+            **_record(row),
+            "conflicts": list(map(_conflict, conflicts[row["pause_id"]])),
+            "events": events[row["pause_id"]],
+            "acts": acts.on(row),
+        }
+        for row in rows
+    ]
 
 
 async def _rows(connection: Connection, query: Any, values: Mapping[str, Any]) -> list[Record]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .views import Detail, Held, Worker
-from .wording import ago, ahead, moment
+from .wording import ago, ahead, fault, moment, whom
 
 __all__ = ["EVERY_AGENT", "NOTHING_ELSE", "Fact", "Surroundings", "facts_of"]
 
@@ -66,6 +66,7 @@ def _question(detail: Detail, now: datetime) -> Iterator[tuple[str, str]]:
     row = detail.row
     known = {
         "asked": row.description,
+        "asked of": whom(row.recipients),
         "agent": row.agent_id,
         "thread": row.thread_id,
         "hibernates since": row.asked_at and _past(row.asked_at, now),
@@ -102,7 +103,7 @@ def _work(detail: Detail, now: datetime) -> Iterator[tuple[str, str]]:
     if row.next_attempt_at is not None and row.finished_at is None:
         yield "looked at again", ahead(row.next_attempt_at, now)
     if detail.error:
-        yield "last error", detail.error.strip().splitlines()[-1]
+        yield "last error", fault(detail.error)
     if row.finished_at is not None:
         yield "ended", _past(row.finished_at, now)
     if detail.next_pauses:

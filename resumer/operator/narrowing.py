@@ -28,7 +28,8 @@ MOST_EXAMINED = 50_000
 ROW = sql.SQL(
     "pause_id, state, outcome, decision, responder, agent_id, thread_id,"
     " coalesce(action ->> 'description', action ->> 'type') as description, attempts, reason_code,"
-    " reason, created_at, asked_at, received_at, finished_at, next_attempt_at, expires_at"
+    " reason, created_at, asked_at, received_at, finished_at, next_attempt_at, expires_at,"
+    " question -> 'recipients' as recipients"
 )
 
 _NEWEST_FIRST = sql.SQL("order by created_at desc, pause_id desc")
@@ -125,7 +126,8 @@ async def narrowed(connection: Connection, wanted: Filter, after: Key | None = N
 
 def row_of(row: Mapping[str, Any]) -> Row:
     """A row of the database as operators are shown it."""
-    return Row(**{**row, "state": State(row["state"])})
+    recipients = tuple(row["recipients"] or ())
+    return Row(**{**row, "state": State(row["state"]), "recipients": recipients})
 
 
 def _narrowed(wanted: Filter, after: Key | None, named: str | None) -> Narrowed:

@@ -53,13 +53,13 @@ _REFUSALS = {
     "Forbidden": "The token lets look, not act",
     "NotFound": "There is no such thing, or the API is off",
     "TooSlow": "The body came too slowly",
-    "NotPossible": "It cannot be done to this pause now",
+    "NotPossible": "It cannot be done now",
     "TooLarge": "The body is too large",
     "NotJson": "The body is not sent as JSON",
     "Unavailable": "The database is away, or the receiver has not started: try again",
 }
 _USUAL = {"400": "BadRequest", "401": "Unauthorized", "404": "NotFound", "503": "Unavailable"}
-_OF_ACTS = {"403": "Forbidden"}
+_OF_ACTS = {"403": "Forbidden", "409": "NotPossible"}
 _OF_BODIES = {"408": "TooSlow", "413": "TooLarge", "415": "NotJson"}
 
 
@@ -67,10 +67,8 @@ def _looks(name: str, summary: str, sent: str, *parameters: Json) -> Json:
     return _operation(name, summary, sent, _USUAL, parameters)
 
 
-def _acts(
-    name: str, summary: str, sent: str | None, *, one: bool = False, body: Json | None = None
-) -> Json:
-    refusals = _USUAL | _OF_ACTS | ({"409": "NotPossible"} if one else {})
+def _acts(name: str, summary: str, sent: str | None, *, body: Json | None = None) -> Json:
+    refusals = _USUAL | _OF_ACTS
     if body is None:
         return _operation(name, summary, sent, refusals)
     content = {"content": {"application/json": {"schema": body}}}
@@ -208,7 +206,7 @@ _PATHS: Json = {
     },
     "/api/pauses/{pause_id}/retry": {
         "parameters": [_PAUSE],
-        "post": _acts("retryPause", "Take it up again, at once", "Retried", one=True),
+        "post": _acts("retryPause", "Take it up again, at once", "Retried"),
     },
     "/api/pauses/{pause_id}/discard": {
         "parameters": [_PAUSE],
@@ -216,7 +214,6 @@ _PATHS: Json = {
             "discardPause",
             "Decide that nothing more is done about it",
             "Discarded",
-            one=True,
             body=_REASON_BODY,
         ),
     },

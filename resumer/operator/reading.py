@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from psycopg import sql
@@ -16,7 +16,7 @@ from resumer.db import Connection, Pool
 from .facts import Surroundings
 from .glance import glance, part
 from .narrowing import ROW, Key, Narrowed, narrowed, row_of
-from .views import Conflict, Detail, Event, Filter, Held, Overview, Page, Row, Worker
+from .views import Busy, Conflict, Detail, Event, Filter, Held, Overview, Page, Row, Worker
 
 __all__ = ["MOST_ROWS", "Reading"]
 
@@ -27,8 +27,9 @@ LONGEST_QUESTION = "10s"
 
 _ID = sql.SQL("pause_id")
 _DETAIL = sql.SQL(
-    "{}, action, body, authorization_type, responded_at, channel, scheme, key_id, deliveries,"
-    " last_delivery_at, started_at, interrupt_id, checkpoint_id, checkpoint_ns, error, next_pauses"
+    "{}, coalesce(question -> 'action', action::json) as action, body, authorization_type,"
+    " responded_at, channel, scheme, key_id, deliveries, last_delivery_at,"
+    " started_at, interrupt_id, checkpoint_id, checkpoint_ns, error, next_pauses"
 ).format(ROW)
 
 
@@ -87,6 +88,15 @@ class Reading:
             siblings = await _siblings(connection, row)
         return _detail(row, events, conflicts, siblings)
 
+    async def pruned_on(self, pause_id: str) -> date | None:
+        """The day on which a pause was pruned that ended before; None if it was not."""
+        query = sql.SQL(
+            "select pruned_on from pruned where digest = pause_digest(%(pause_id)s::text)"
+        )
+        async with self._asking() as connection:
+            rows = await _rows(connection, query, {"pause_id": pause_id})
+        return rows[0]["pruned_on"] if rows else None
+
     async def surroundings(self) -> Surroundings:
         """What else an explanation takes: who works, what is held, what is due."""
         async with self._asking() as connection:
@@ -98,6 +108,14 @@ class Reading:
             tuple(Held(**row) for row in held),
             queue["queued"],
         )
+
+    async def agents(self) -> Mapping[str, Busy]:
+        """Every agent that has asked or works, and how busy it is."""
+        async with self._asking() as connection:
+            asked = await part(connection, "agents", {})
+            busy = await part(connection, "busy", {})
+        names = {row["agent_id"]: Busy() for row in asked}
+        return names | {row.pop("agent_id"): Busy(**row) for row in busy}
 
     async def holds(self) -> tuple[Held, ...]:
         """Every agent that is held, with how many of its threads still run."""

@@ -8,32 +8,11 @@ held, the agent or `*`) as words of commands.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from .remote_reasons import PARKED_THERE, POSTPONED_THERE
+from .words import DISCARD, DOCTOR, NOTHING, RELEASE, RETRY, SWEEP, WORK, Words
 
 __all__ = ["DOCTOR", "PARKED", "POSTPONED", "SWEEP", "WORK", "Words"]
-
-
-Command = tuple[str, ...]
-
-RETRY: Command = ("resumer", "retry", "{pause}")
-DISCARD: Command = ("resumer", "discard", "{pause}")
-RELEASE: Command = ("resumer", "release", "{held}")
-DOCTOR: Command = ("resumer", "doctor")
-SWEEP: Command = ("resumer", "reconcile", "--once")
-WORK: Command = ("resumer", "worker")
-
-
-@dataclass(frozen=True)
-class Words:
-    """A sentence, what is behind it, and what to do. `commands` are what to type, word by word."""
-
-    headline: str
-    paragraph: str
-    advice: str
-    commands: tuple[Command, ...] = ()
-
-
-NOTHING = "Nothing has to be done: it is looked at again by itself."
 
 # While it waits for something and is looked at again.
 POSTPONED: Mapping[str, Words] = {
@@ -86,6 +65,14 @@ POSTPONED: Mapping[str, Words] = {
         "See whether the database and what the graph calls can be reached from the worker.",
         (DOCTOR,),
     ),
+    "unverified": Words(
+        "No key of the worker has signed the answer.",
+        "It was genuine when it was received. Its key has not reached the worker yet, or has been "
+        "taken out since. For ten minutes that is taken for a rotation under way, then the pause "
+        "is parked.",
+        "See that the workers have the same keys as the receiver.",
+        (DOCTOR,),
+    ),
     "held": Words(
         "Its agent is held.",
         "Somebody has told the resumer to resume nothing of {agent}. The answer is kept, and the "
@@ -101,6 +88,7 @@ POSTPONED: Mapping[str, Words] = {
         "and starts the attempts anew.",
         (RETRY,),
     ),
+    **POSTPONED_THERE,
 }
 
 # When a person has to act. Nothing was consumed: the answer is kept.
@@ -129,6 +117,16 @@ PARKED: Mapping[str, Words] = {
         "Register it with the workers: RESUMER_GRAPHS (or --graph) names graphs by agent id, "
         "RESUMER_FLOWS flows, and * stands for all others. To go on at once, retry.",
         (DOCTOR, RETRY),
+    ),
+    "ambiguous": Words(
+        "It could be a thread of several graphs.",
+        "The gate does not say which graph it belongs to, and more than one of those registered "
+        "has all that the thread has used so far. Nothing was run: the wrong one would act on an "
+        "approval that was not given to it.",
+        "Register the right graph under the agent's id, as the only one that the thread could be "
+        "of, then retry. So that it does not come again, have the gate name its graph: graph=... "
+        "with the name it is registered under.",
+        (RETRY,),
     ),
     "no_gate": Words(
         "The flow has no such gate any more.",
@@ -167,6 +165,14 @@ PARKED: Mapping[str, Words] = {
         "Deploy a version that can read it, then retry.",
         (RETRY,),
     ),
+    "unverified": Words(
+        "No key of the worker has signed the answer.",
+        "Its key was taken out after it had been received, or the record was changed in the "
+        "database. The thread still waits, and nothing was run.",
+        "If the key was taken out too early, put it back and retry. If it was stolen, nothing that "
+        "it signed is to be believed: discard the pause, and have the agent ask again.",
+        (DOCTOR, RETRY, DISCARD),
+    ),
     "refused": Words(
         "The gate refused the proof.",
         "The receiver found the answer genuine, the gate did not: it has other keys than the "
@@ -203,4 +209,5 @@ PARKED: Mapping[str, Words] = {
         "Look at the node: it should ask once a visit. When that is mended, retry.",
         (RETRY,),
     ),
+    **PARKED_THERE,
 }

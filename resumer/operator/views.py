@@ -12,6 +12,7 @@ from resumer.model import State
 __all__ = [
     "AuditEntry",
     "Bucket",
+    "Busy",
     "Conflict",
     "Detail",
     "Event",
@@ -41,7 +42,10 @@ class Filter:
 
 @dataclass(frozen=True)
 class Row:
-    """One pause in a list. `description` is what the person was asked, if it is known."""
+    """One pause in a list. `description` is what was asked, if it is known.
+
+    `recipients` are who was asked, each with its `channel` and `target`, where the gate said so.
+    """
 
     pause_id: str
     state: State
@@ -60,6 +64,7 @@ class Row:
     finished_at: datetime | None
     next_attempt_at: datetime | None
     expires_at: datetime | None
+    recipients: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,6 +167,14 @@ class KeyUse:
 
 
 @dataclass(frozen=True)
+class Busy:
+    """How many pauses of an agent are under way, and how many answered ones are due."""
+
+    running: int = 0
+    due: int = 0
+
+
+@dataclass(frozen=True)
 class Held:
     """An agent whose threads are not resumed until it is released; `running` are under way."""
 
@@ -201,7 +214,7 @@ class Overview:
 class AuditEntry:
     """Who did what to which pause, agent or filter.
 
-    `action` is one of `retried`, `discarded`, `held`, `released`.
+    `action` is one of `retried`, `discarded`, `held`, `released`, `pruned`, `threads_pruned`.
     """
 
     at: datetime

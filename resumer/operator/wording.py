@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-__all__ = ["ago", "ahead", "command", "duration", "moment"]
+__all__ = ["ago", "ahead", "command", "duration", "fault", "moment", "whom"]
 
 
 def duration(seconds: float) -> str:
@@ -38,6 +40,25 @@ def moment(then: datetime) -> str:
     return f"{then.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def whom(recipients: Iterable[Mapping[str, str]]) -> str:
+    """Those who were asked: `#finance (slack), ada@example.com (email)`."""
+    return ", ".join(map(_recipient, recipients))
+
+
+def fault(error: str) -> str:
+    """The line of a traceback that names the exception: libraries add notes behind it."""
+    lines = [line for line in error.strip().splitlines() if _NAMES_FAULT.match(line)]
+    return (lines or error.strip().splitlines() or [""])[-1]
+
+
 def command(*words: str) -> str:
     """A command line that can be pasted, whatever is in an id."""
     return shlex.join(words)
+
+
+def _recipient(one: Mapping[str, str]) -> str:
+    target, channel = one.get("target", "somebody"), one.get("channel")
+    return f"{target} ({channel})" if channel else target
+
+
+_NAMES_FAULT = re.compile(r"[A-Za-z_][\w.]*(:|$)", re.ASCII)

@@ -12,6 +12,7 @@ begun as (
         checkpoint_id = %(checkpoint_id)s,
         checkpoint_ns = %(checkpoint_ns)s,
         action = coalesce(%(action)s, action),
+        question = coalesce(%(question)s, question),
         started_at = coalesce(started_at, now()),
         reason_code = nullif(reason_code, 'held'),
         reason = case when reason_code is distinct from 'held' then reason end,

@@ -11,6 +11,7 @@ ended as (
         {assignments},
         attempts = attempts + %(raised)s,
         action = coalesce(%(action)s, action),
+        question = coalesce(%(question)s, question),
         next_attempt_at = now() + make_interval(secs => %(retry_in)s),
         finished_at = case when %(finished)s then now() end
     from before

@@ -36,6 +36,19 @@ select
         ) as due
     ) as queued,
     (
+        -- Of those that are first in line: a look at each of them is a look at two indexes.
+        select extract(epoch from now() - min(coalesce(scheduled_at, deferred_at)))::double precision
+        from (
+            select scheduled_at, (
+                select max(at) from procrastinate_events where job_id = job.id
+            ) as deferred_at
+            from procrastinate_jobs as job
+            where status = 'todo' and task_name = 'resume'
+            and (scheduled_at is null or scheduled_at <= now())
+            order by priority desc, id limit 1000
+        ) as first
+    ) as oldest_queued,
+    (
         select count(*) from procrastinate_workers
         where last_heartbeat > now() - make_interval(secs => %(stall_seconds)s)
     ) as workers,

@@ -1,16 +1,22 @@
 -- Record a verified proof and enqueue its work, or count it as a duplicate, or keep it aside as
--- a conflict: one statement, so that all of it is committed or none, what is told of it too.
-with recorded as (
+-- a conflict: one statement, so that all of it is committed or none, what is told of it too. Of a
+-- pause that was pruned nothing is recorded: it has ended, and its answer is a copy.
+with gone as (
+    select fingerprint = substr(%(fingerprint)s::bytea, 1, 8) as same
+    from pruned where digest = pause_digest(%(pause_id)s::text)
+),
+recorded as (
     insert into pauses (
         pause_id, state, body, fingerprint, decision, authorization_type, responder, channel,
         responded_at, scheme, key_id, delivery_id, deliveries, received_at, last_delivery_at,
         traceparent
-    ) values (
+    )
+    select
         %(pause_id)s, 'answered', %(body)s, %(fingerprint)s, %(decision)s,
         %(authorization_type)s, %(responder)s, %(channel)s, %(responded_at)s, %(scheme)s,
         %(key_id)s, %(delivery_id)s, 1, now(), now(),
         %(traceparent)s
-    )
+    where not exists (select from gone)
     on conflict (pause_id) do update set
         deliveries = pauses.deliveries + 1,
         last_delivery_at = now(),
@@ -58,3 +64,5 @@ queued as (
     from recorded where accepted
 )
 select accepted, same from recorded left join queued on true
+union all
+select false, same from gone

@@ -9,13 +9,21 @@ from procrastinate.schema import SchemaManager
 
 from resumer.db import SCHEMA, Connection
 from resumer.errors import DatabaseNotReady, PoolerRefused
-from resumer.locks import ThreadLocks
 from resumer.migrate import check_migrated
+from resumer.pooler import is_direct, refuse_transaction_pooler
+from resumer.queue_schema import check_queue_migrated, waiting_scripts
 
 from .finding import Finding, fail, ok, warn
 from .subject import Subject
 
-__all__ = ["check_clock", "check_pooler", "check_queue", "check_schema", "check_worker"]
+__all__ = [
+    "check_clock",
+    "check_pooler",
+    "check_queue",
+    "check_schema",
+    "check_worker",
+    "pooler_refused",
+]
 
 SKEW_SECONDS = 5.0
 WORST_SKEW_SECONDS = 60.0
@@ -23,20 +31,24 @@ WORST_SKEW_SECONDS = 60.0
 
 async def check_pooler(check: str, url: str, connection: Connection) -> Finding:
     """Whether a session is ours alone, as locks and LISTEN need it."""
-    cursor = await connection.execute("select pg_backend_pid() as pid")
-    row = await cursor.fetchone()
-    if row and row["pid"] == connection.info.backend_pid:
+    if await is_direct(connection):
         return ok(check, "a direct connection")
     try:
-        async with ThreadLocks(url).running():
-            return ok(check, "behind a pooler in session mode")
+        await refuse_transaction_pooler(url, connection)
     except PoolerRefused:
-        return fail(
-            check,
-            "behind a pooler in transaction mode, where thread locks do not hold",
-            "give a direct connection (usually port 5432), or set the pooler's pool_mode to "
-            "session for it",
-        )
+        return pooler_refused(check)
+    return ok(check, "behind a pooler in session mode")
+
+
+def pooler_refused(check: str) -> Finding:
+    """What is wrong with a pooler in transaction mode."""
+    return fail(
+        check,
+        "behind a pooler in transaction mode, where thread locks, search_path and LISTEN do not "
+        "hold",
+        "give a direct connection (usually port 5432), or set the pooler's pool_mode to "
+        "session for it",
+    )
 
 
 async def check_clock(subject: Subject, connection: Connection) -> Finding:
@@ -74,17 +86,24 @@ async def check_queue(connection: Connection) -> Finding:
         {"schema": SCHEMA},
     )
     missing = wanted - {row["name"] for row in await cursor.fetchall()}
-    installed = f"Procrastinate {version('procrastinate')}"
-    if not missing:
-        return ok("queue schema", f"that of {installed}")
     if missing == wanted:
         return fail("queue schema", "it does not exist", "run `resumer migrate`")
+    try:
+        await check_queue_migrated(connection)
+    except DatabaseNotReady as error:
+        return fail("queue schema", str(error), "run `resumer migrate` of the newest release here")
+    installed = f"that of Procrastinate {version('procrastinate')}"
+    if await waiting_scripts(connection):
+        later = "older releases can go on; once none runs: `resumer migrate --finish`"
+        return ok("queue schema", f"{installed}; {later}")
+    if not missing:
+        return ok("queue schema", installed)
     return fail(
         "queue schema",
-        f"not that of {installed}: {len(missing)} of {len(wanted)} parts are missing, such as "
+        f"not {installed}: {len(missing)} of {len(wanted)} parts are missing, such as "
         f"{min(missing)}",
-        "apply the newer files of `procrastinate schema --migrations-path`, with "
-        f"search_path={SCHEMA}; or install the version the schema is of",
+        "somebody has dropped them after `resumer migrate`: take them from `procrastinate schema "
+        f"--read`, with search_path={SCHEMA}",
     )
 
 

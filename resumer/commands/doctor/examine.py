@@ -9,16 +9,27 @@ from dataclasses import replace
 from typing import TypeVar
 
 from resumer.db import SCHEMA, Connection, connect
-from resumer.errors import DatabaseNotReady
+from resumer.errors import DatabaseNotReady, PoolerRefused
+from resumer.misspelt import misspelt
 
 from .checkpoints import check_checkpointer, check_indexes
-from .database import check_clock, check_pooler, check_queue, check_schema, check_worker
-from .finding import Finding, fail, ok
+from .database import (
+    check_clock,
+    check_pooler,
+    check_queue,
+    check_schema,
+    check_worker,
+    pooler_refused,
+)
+from .finding import Finding, fail, ok, warn
 from .graphs import check_graphs
 from .keys import check_keys
 from .langgraph import check_langgraph, check_strict_msgpack
 from .looppause import check_api_key, check_signing_key
 from .receiver import RECEIVER, WEBHOOK, check_receiver, check_webhook
+from .retention import check_retention
+from .secret_files import check_secret_files
+from .servers import check_servers
 from .subject import Subject
 
 __all__ = ["examine"]
@@ -39,11 +50,15 @@ async def examine(subject: Subject) -> AsyncIterator[Finding]:
 async def _everything(subject: Subject) -> AsyncIterator[Finding]:
     for finding in (*_settings(subject), *check_keys(subject)):
         yield finding
+    if files := check_secret_files(subject):
+        yield files
     async for finding in _databases(subject):
         yield finding
     yield check_langgraph()
     yield check_strict_msgpack(subject.env)
     async for finding in check_graphs(subject):
+        yield finding
+    async for finding in check_servers(subject):
         yield finding
     async for finding in _receiver(subject):
         yield finding
@@ -54,10 +69,20 @@ async def _everything(subject: Subject) -> AsyncIterator[Finding]:
 
 
 def _settings(subject: Subject) -> list[Finding]:
-    if not subject.faults:
-        return [ok("settings", "all of them can be read")]
     mend = "set it as it says, and restart what was started without it"
-    return [fail("settings", fault, mend) for fault in subject.faults]
+    found = [fail("settings", fault, mend) for fault in subject.faults]
+    return [*(found or [ok("settings", "all of them can be read")]), *_misspelt(subject)]
+
+
+def _misspelt(subject: Subject) -> list[Finding]:
+    return [
+        warn(
+            "settings",
+            f"{name} is none of our settings: nothing reads it",
+            f"did you mean {closest}? Else unset it" if closest else "unset it",
+        )
+        for name, closest in misspelt(subject.env).items()
+    ]
 
 
 async def _databases(subject: Subject) -> AsyncIterator[Finding]:
@@ -72,6 +97,7 @@ async def _databases(subject: Subject) -> AsyncIterator[Finding]:
             yield await _timed("schema", subject, check_schema(ours))
             yield await _timed("queue schema", subject, check_queue(ours))
             yield await _timed("worker", subject, check_worker(subject, ours))
+            yield await _timed("retention", subject, check_retention(subject, ours))
     async for finding in _checkpoints(subject):
         yield finding
 
@@ -111,6 +137,9 @@ async def _connected(
         why = str(error) or f"the database does not answer within {subject.timeout:.0f} s"
         yield fail(check, why, _POOLED if "startup parameter" in why else _AWAY), None
         return
+    except PoolerRefused:
+        yield pooler_refused(check), None
+        return
     async with connection:
         info = connection.info
         version = f"{info.server_version // 10000}.{info.server_version % 10000}"
@@ -133,7 +162,7 @@ _AWAY = (
     "see that it runs, and that host, port, user and password are right; what is in it was not "
     "looked at"
 )
-_POOLED = "a pooler stands before it that takes no search_path: give a direct connection"
+_POOLED = "a pooler stands before it that takes no `options`: leave them out of the URL"
 
 
 def _shown(text: str, subject: Subject) -> str:

@@ -11,7 +11,9 @@ from concurrent.futures import Future, InvalidStateError
 
 from resumer.errors import GraphNotLoaded
 from resumer.flows import Flows
+from resumer.graph_file import FiledGraph
 from resumer.graphs import Graphs
+from resumer.remote_settings import is_remote
 
 from .finding import Finding, fail, ok, warn
 from .subject import Subject
@@ -31,15 +33,17 @@ async def check_graphs(
             "none is registered: fine for `resumer web`, a worker needs one",
             "set RESUMER_GRAPHS to name=module:attribute, or give --graph",
         )
-    for name in subject.graphs:
-        yield await _check("graph", name, Graphs(subject.graphs), seconds)
+    local = {name: spec for name, spec in subject.graphs.items() if not is_remote(spec)}
+    for name in local:
+        yield await _check("graph", name, Graphs(local), seconds)
     for name in subject.flows:
         yield await _check("flow", name, Flows(subject.flows), seconds)
 
 
 async def _check(noun: str, name: str, graphs: Graphs, seconds: float) -> Finding:
     spec = graphs.registered[name]
-    place = f"{name}={spec if isinstance(spec, str) else type(spec).__name__}"
+    is_named = isinstance(spec, str | FiledGraph)
+    place = f"{name}={spec if is_named else type(spec).__name__}"
     try:
         async with asyncio.timeout(seconds):
             await asyncio.wrap_future(_loading(graphs, name))
@@ -64,7 +68,7 @@ def _loading(graphs: Graphs, name: str) -> Future[None]:
         trouble: GraphNotLoaded | None = None
         try:
             with contextlib.redirect_stdout(sys.stderr):
-                asyncio.run(graphs.load(name))
+                asyncio.run(_load(graphs, name))
         except GraphNotLoaded as error:
             trouble = error
         except BaseException as error:  # noqa: BLE001  (a framework that breaks on being imported)
@@ -74,3 +78,8 @@ def _loading(graphs: Graphs, name: str) -> Future[None]:
 
     threading.Thread(target=load, name=f"graph {name}", daemon=True).start()
     return future
+
+
+async def _load(graphs: Graphs, name: str) -> None:
+    async with graphs.running():
+        await graphs.load(name)

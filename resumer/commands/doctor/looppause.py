@@ -64,7 +64,8 @@ async def check_signing_key(subject: Subject) -> Finding | None:
     return fail(
         SIGNER,
         f"LoopPause signs with {current}, which is not among LOOPPAUSE_PUBLIC_KEYS",
-        "add it beside the old one, once you are sure that it is LoopPause's, and restart",
+        "ask LoopPause, not this address, whether it is theirs; then add it beside the old one. "
+        "Until then what it signs is refused",
     )
 
 

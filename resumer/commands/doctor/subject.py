@@ -36,6 +36,9 @@ class Subject:
     checkpoint_url: str = field(default="", repr=False)
     graphs: Mapping[str, Any] = field(default_factory=dict)
     flows: Mapping[str, Any] = field(default_factory=dict)
+    remote_key: str | None = field(default=None, repr=False)
+    remote_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    remote_headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
     public_keys: tuple[str, ...] = ()
     api_key: str | None = field(default=None, repr=False)
@@ -56,7 +59,9 @@ class Subject:
         What is shorter is no secret worth the name, and would be hidden in the midst of words.
         """
         passwords = map(_password, (self.database_url, self.checkpoint_url))
-        known = {*self.secrets, self.api_key, *passwords}
+        sent = (text for each in self.remote_headers.values() for text in each.values())
+        remote = {self.remote_key, *self.remote_keys.values(), *sent}
+        known = {*self.secrets, self.api_key, *passwords, *remote}
         return tuple(
             sorted(
                 (text for text in known if text and len(text) >= SHORTEST_HIDDEN),
@@ -81,6 +86,9 @@ def subject_from(env: Mapping[str, str], *, timeout: float, **given: Any) -> Sub
         checkpoint_url=theirs,
         graphs=values["graphs"],
         flows=values["flows"],
+        remote_key=values.get("remote_key"),
+        remote_keys=values.get("remote_keys", {}),
+        remote_headers=values.get("remote_headers", {}),
         secrets=tuple(filter(str.strip, values["signing_secrets"])),
         public_keys=tuple(filter(_is_public_key, values["public_keys"])),
         api_key=values.get("api_key"),

@@ -6,11 +6,13 @@
   const live = document.getElementById("live");
   const EVERY = 1000;
   const WHEN_HIDDEN = 10000;
+  const PATIENCE = 10000;  // one answer that never comes must not end the updates
   const search = document.getElementById("q");
   const keys = document.getElementById("keys");
   let version = body.dataset.version;
   let waiting = Number(/^\((\d+)\)/.exec(document.title)?.[1] ?? 0);
   let asked = 0;
+  let saysHowMany = false;
 
   // -- times, as the server writes them (views.py) --
 
@@ -107,10 +109,13 @@
     const turn = ++asked;
     const chosen = document.getElementById("detail").dataset.pause;
     const query = new URLSearchParams({ ...wanted(), have: version, pause: chosen });
-    const answer = await fetch(`${body.dataset.updates}?${query}`, { cache: "no-store" });
+    const signal = AbortSignal.timeout(PATIENCE);
+    const answer = await fetch(`${body.dataset.updates}?${query}`, { cache: "no-store", signal });
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
     const fresh = answer.status === 204 ? null : await answer.json();
-    if (fresh && turn === asked) show(fresh);  // else a later answer is there already
+    if (turn !== asked) return;  // a later question is on its way, or answered already
+    if (fresh) show(fresh);
+    if (saysHowMany && fresh) sayHowMany();
   }
 
   // -- which to show --
@@ -122,16 +127,22 @@
   async function want(showing) {
     document.getElementById("list").dataset.show = showing;
     version = "";
+    saysHowMany = true;
     const members = Object.entries(wanted()).filter(([, value]) => value && value !== "all");
     const query = new URLSearchParams(members).toString();
     history.replaceState(null, "", query ? `?${query}` : location.pathname);
     try {
       await update();
-      const found = document.querySelectorAll("#list .item").length;
-      announce(`${found} ${found === 1 ? "pause" : "pauses"} shown`);
     } catch {
       setLive(false);
     }
+  }
+
+  // Said of the first list that is shown after it was asked for, whichever request brings it.
+  function sayHowMany() {
+    const found = document.querySelectorAll("#list .item").length;
+    announce(`${found} ${found === 1 ? "pause" : "pauses"} shown`);
+    saysHowMany = false;
   }
 
   let typing;

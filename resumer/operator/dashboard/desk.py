@@ -11,6 +11,7 @@ from resumer.graphs import Graphs
 from resumer.operator.acting import Acting
 from resumer.operator.api import Operating
 from resumer.operator.reading import Reading
+from resumer.savers import HostsOwn
 from resumer.settings import Settings
 
 from .thread_views import ThreadViews
@@ -55,10 +56,11 @@ class Desks:
         if not settings.tokens or not settings.graphs:
             yield
             return
+        serializer = HostsOwn.of(settings).serializer(settings)
         async with open_pool(
             settings.checkpoints_at, size=CONNECTIONS, name="thread views", patience=PATIENCE
         ) as pool:
-            self._threads = ThreadViews(pool, self._graphs, settings.serializer)
+            self._threads = ThreadViews(pool, self._graphs, serializer)
             try:
                 yield
             finally:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
 from starlette.middleware import Middleware
@@ -15,10 +13,10 @@ from starlette.staticfiles import StaticFiles
 
 from looppause_sdk.proof import MAX_PAUSE_ID
 from resumer.db import is_transient
-from resumer.model import State, utc_now
+from resumer.model import utc_now
 from resumer.operator.acting import EVERY_AGENT
 from resumer.operator.explaining import explain
-from resumer.operator.views import Detail, Filter, Page
+from resumer.operator.views import Busy, Detail, Page
 from resumer.telemetry import get_logger
 from resumer.tokens import Token
 
@@ -37,7 +35,6 @@ from .timelines import asked_at, timeline
 __all__ = ["Dashboard"]
 
 ROWS = 50
-MOST_COUNTED = 50
 OFF = "The dashboard is off: set RESUMER_READ_TOKENS or RESUMER_ACT_TOKENS.\n"
 PERIODS = {1: "1 h", 24: "24 h", 168: "7 days"}
 
@@ -150,18 +147,15 @@ class Dashboard:
 
     async def agents(self, request: Request, visitor: Visitor, desk: Desk) -> Response:
         """The agents, and which of them are held."""
-        now = utc_now()
-        seen = await desk.reading.overview(now=now, hours=1)
-        held = {hold.agent_id: hold for hold in seen.held}
-        names = sorted({*seen.agents, *held} - {EVERY_AGENT})
-        busy = [await _busy(desk, name) for name in names[:MOST_COUNTED]]
+        held = {hold.agent_id: hold for hold in await desk.reading.holds()}
+        busy = dict.fromkeys(held, Busy()) | dict(await desk.reading.agents())
         return _page(
             request,
             "agents.html",
             visitor,
             held=held,
-            agents=dict(zip_longest(names, busy)),
-            now=now,
+            agents={name: busy[name] for name in sorted(busy) if name != EVERY_AGENT},
+            now=utc_now(),
         )
 
     async def audit(self, request: Request, visitor: Visitor, desk: Desk) -> Response:
@@ -209,17 +203,3 @@ async def _look(desk: Desk, detail: Detail) -> ThreadView:
         return ThreadView()
     row = detail.row
     return await desk.threads.look(row.pause_id, row.agent_id, row.thread_id)
-
-
-@dataclass(frozen=True)
-class Busy:
-    """How many pauses of an agent are under way, and how many answered ones are due."""
-
-    running: int
-    due: int
-
-
-async def _busy(desk: Desk, agent_id: str) -> Busy:
-    running = Filter(states=(State.RESUMING,), agent_id=agent_id)
-    due = Filter(states=(State.ANSWERED, State.FAILED), agent_id=agent_id)
-    return Busy(await desk.reading.count(running), await desk.reading.count(due))

@@ -113,12 +113,13 @@ def _environment() -> Environment:
         finalize=words.readable,
     )
     environment.filters |= {
+        "whom": wording.whom,
         "besides_heading": shapes.besides_heading,
         "columns": shapes.columns,
         "flat_first": shapes.flat_first,
         "duration": wording.duration,
         "exact": words.exact,
-        "fault": words.fault,
+        "fault": wording.fault,
         "latency": words.latency,
         "marked": words.marked,
         "number": words.number,

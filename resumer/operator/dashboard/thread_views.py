@@ -13,9 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from resumer.db import Pool
-from resumer.graphs import Graphs, attribute_of
+from resumer.graphs import Graphs
 from resumer.model import Found
 from resumer.threads import Threads
+from resumer.which_graph import graph_of
 
 from .graph_layout import Drawing, Edge, lay_out
 
@@ -75,19 +76,23 @@ class ThreadViews:
 
     async def look(self, pause_id: str, agent_id: str | None, thread_id: str | None) -> ThreadView:
         """All there is to see; an empty view where no graph is registered for the agent."""
-        name = self.graphs.name_for(agent_id)
-        if name is None:
-            return ThreadView()
         try:
             async with asyncio.timeout(PATIENCE):
-                return await self._look(name, pause_id, thread_id)
+                return await self._look(pause_id, agent_id, thread_id)
         except Exception as error:  # noqa: BLE001  (whatever a user's graph raises)
             return ThreadView(problem=f"{type(error).__name__}: {error}"[:500])
 
-    async def _look(self, name: str, pause_id: str, thread_id: str | None) -> ThreadView:
-        graph = await self._load(name)
-        threads = Threads.of(self.pool, [graph], self.serializer)
-        places, attached = await threads.locate(pause_id), threads.attach(graph)
+    async def _look(self, pause_id: str, agent_id: str | None, thread_id: str | None) -> ThreadView:
+        loaded = [await self._load(name) for name in self.graphs.names_for(agent_id)]
+        threads = Threads.of(self.pool, loaded, self.serializer)
+        places = await threads.locate(pause_id)
+        if places and (loaded or places[0].graph):
+            graph = await graph_of(self.graphs, self.pool, places[0])
+        elif len(loaded) == 1:
+            graph = loaded[0]
+        else:
+            return ThreadView()
+        attached = threads.attach(graph)
         gates = await _gates(attached, places)
         drawn = _view(await graph.aget_graph(), gates)
         state = None
@@ -97,10 +102,8 @@ class ThreadViews:
         return ThreadView(drawn, state)
 
     async def _load(self, name: str) -> Any:
-        spec = self.graphs.registered[name]
-        if isinstance(spec, str):
-            # An import may take seconds, and deliveries are taken meanwhile.
-            await asyncio.to_thread(attribute_of, spec)
+        # An import may take seconds, and deliveries are taken meanwhile.
+        await asyncio.to_thread(self.graphs.imported, name)
         return await self.graphs.load(name)
 
 

@@ -14,7 +14,6 @@ __all__ = [
     "DECISIONS",
     "STATES",
     "exact",
-    "fault",
     "latency",
     "marked",
     "number",
@@ -56,7 +55,6 @@ _HIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
 )
 
-_NAMES_FAULT = re.compile(r"[A-Za-z_][\w.]*(:|$)", re.ASCII)
 _CODE = re.compile("`([^`]*)`")
 
 
@@ -87,12 +85,6 @@ def told(done: str) -> str:
             f"{int(retried[:9]):,} {'pause is' if retried == '1' else 'pauses are'} taken up again."
         )
     return NOTICES.get(done, "")
-
-
-def fault(error: str) -> str:
-    """The line of a traceback that names the exception: libraries add notes behind it."""
-    lines = [line for line in error.strip().splitlines() if _NAMES_FAULT.match(line)]
-    return (lines or error.strip().splitlines() or [""])[-1]
 
 
 def marked(text: str) -> Markup:

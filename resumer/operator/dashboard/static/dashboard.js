@@ -6,6 +6,8 @@
   const part = document.getElementById("live-part");
   const every = Number(part?.dataset.every || 3) * 1000;
   const WHEN_HIDDEN = 20000;
+  const PATIENCE = 10000;  // one answer that never comes must not end the updates
+  let isThreadOld = false;
 
   // -- times, as the server writes them (wording.py) --
 
@@ -86,12 +88,17 @@
   const announce = (text) => setText(document.getElementById("announce"), text);
   const stateOf = (root) => root.querySelector("[data-state]")?.dataset.state;
 
+  function ask(address, options = {}) {
+    return fetch(address, { ...options, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+  }
+
   async function update() {
     const headers = { "X-Live": "1", "X-Have": part.dataset.version };
-    const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "error" });
+    const answer = await ask(location.href, { headers, redirect: "error" });
     if (answer.status === 401) return "signed out";
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
     if (answer.status === 200) await show(answer);
+    if (isThreadOld) await refreshThread();
     return "live";
   }
 
@@ -105,18 +112,21 @@
     showCopying();
     if (before !== after) {
       announce(`Now ${after.split("-")[0]}`);
-      await refreshThread();
+      isThreadOld = true;
     }
   }
 
   // The drawing of a thread costs the server more: it is fetched when the pause has moved on.
   async function refreshThread() {
     const old = document.getElementById("thread-part");
-    if (!old) return;
-    const whole = parsed(await (await fetch(location.href, { cache: "no-store" })).text());
-    const fresh = whole.getElementById("thread-part");
-    if (fresh) morph(old, fresh);
-    showCopying();
+    if (old) {
+      const answer = await ask(location.href);
+      if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+      const fresh = parsed(await answer.text()).getElementById("thread-part");
+      if (fresh) morph(old, fresh);
+      showCopying();
+    }
+    isThreadOld = false;
   }
 
   function setLive(state) {
@@ -136,13 +146,14 @@
       state = "lost";
     }
     setLive(state);
+    clearTimeout(timer);  // there may be two at once: the page was looked at again meanwhile
     if (state !== "signed out") timer = setTimeout(keepUpdating, document.hidden ? WHEN_HIDDEN : every);
   }
 
   // -- confirmations --
 
   async function openDialog(link) {
-    const answer = await fetch(link.href, { cache: "no-store", redirect: "error" });
+    const answer = await ask(link.href, { redirect: "error" });
     const form = parsed(await answer.text()).getElementById("confirm");
     if (!answer.ok || !form) throw new Error("no confirmation");
     const dialog = document.createElement("dialog");
