@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,11 @@ import pytest
 from tests import postgres
 
 pytest_plugins = ["looppause_sdk.testing.fixtures"]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes a core: half of the time a test waits for another process."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")
@@ -29,5 +35,13 @@ def postgres_server() -> Iterator[postgres.Server]:
 def database_url(postgres_server: postgres.Server) -> Iterator[str]:
     """A database of this test's own, migrated."""
     url = postgres_server.database()
+    yield url
+    postgres_server.drop(url)
+
+
+@pytest.fixture
+def empty_url(postgres_server: postgres.Server) -> Iterator[str]:
+    """A database with nothing in it."""
+    url = postgres_server.database("template1")
     yield url
     postgres_server.drop(url)

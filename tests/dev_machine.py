@@ -18,13 +18,14 @@ import httpx
 __all__ = ["SECONDS", "Dev", "Machine"]
 
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS = 45.0
+SECONDS = 90.0
 OWN_GRAPH = '''
 """A user's own agent."""
 from typing import TypedDict
+from langgraph.func import entrypoint
 from langgraph.graph import END, START, StateGraph
 from looppause_sdk import LoopPauseClient
-from looppause_sdk.langgraph import GateResult, make_interrupt_gate
+from looppause_sdk.langgraph import GateResult, make_interrupt_gate, requires_approval
 
 class State(TypedDict, total=False):
     amount: int
@@ -38,6 +39,15 @@ builder.add_node("gate", make_interrupt_gate(
 builder.add_edge(START, "gate")
 builder.add_edge("gate", END)
 graph = builder.compile()
+
+@requires_approval(
+    LoopPauseClient(), agent_id="my-agent", recipients=[{"channel": "slack", "target": "#x"}])
+def shout(word: str) -> str:
+    return word.upper()
+
+@entrypoint()
+def shouting(word: str) -> str:
+    return shout(word)
 
 plain = StateGraph(State)
 plain.add_node("one", lambda state: {"amount": 1})
@@ -134,13 +144,7 @@ class Machine:
         ):
             popen = subprocess.Popen(
                 [sys.executable, "-m", "resumer", "dev", *arguments],
-                env={
-                    "PATH": os.environ["PATH"],
-                    "HOME": str(self.folder),
-                    "PYTHONPATH": f"{ROOT}:{ROOT / 'sdk'}",
-                    "TERM": "xterm",
-                    **(env or {}),
-                },
+                env={**self._env, **(env or {})},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=terminal or out,
@@ -148,6 +152,29 @@ class Machine:
             )
         self.started.append(Dev(popen, self.folder, name))
         return self.started[-1]
+
+    def run(self, *arguments: str) -> str:
+        """What another command says in this folder, once it has ended well."""
+        ended = subprocess.run(
+            [sys.executable, "-m", "resumer", *arguments],
+            env=self._env,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    @property
+    def _env(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'sdk'}",
+            "TERM": "xterm",
+        }
 
     def close(self) -> None:
         """End what still runs."""

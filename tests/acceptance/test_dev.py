@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import pty
 import re
@@ -22,6 +21,8 @@ from looppause_sdk import LoopPauseClient
 from tests import agents
 from tests.dev_machine import Dev, Machine
 
+pytestmark = pytest.mark.timeout(150)  # a machine that has other work starts slowly
+
 
 @pytest.fixture(scope="module")
 def headless(make_machine: Callable[[], Machine], own_url: str) -> dict[str, Dev]:
@@ -34,8 +35,11 @@ def headless(make_machine: Callable[[], Machine], own_url: str) -> dict[str, Dev
         "own": make_machine().dev(*own, "own.py:graph", "--input", '{"amount": 3}', "--approve"),
         "no gate": make_machine().dev(*own, "own.py:plain", "--input", "{}", "--reject"),
         "raises": make_machine().dev(*own, "own.py:graph", "--input", "{}", "--approve"),
+        "function": make_machine().dev(
+            *own, "own.py:shouting", "--input", '"now"', "--approve", env={"RESUMER_GRAPH": "x"}
+        ),
         "no graph": make_machine().dev("--input", "{}"),
-        "no file": make_machine().dev(*own, "missing.py:graph", "--port", "0"),
+        "no name": make_machine().dev("--graph", "own.py:grpah", "--port", "0"),
     }
 
 
@@ -75,11 +79,16 @@ def test_deciding_by_itself(headless: dict[str, Dev], name: str, result: str) ->
         dev.out.index(result),
     )
     assert asked < decided < done
-    events = [json.loads(line) for line in dev.err.splitlines()]
-    assert {"delivery", "resuming"} <= {event["event"] for event in events}
+    told = re.findall(r"^  \d\d:\d\d:\d\d resumer +(\w+)", dev.err, re.MULTILINE)
+    assert {"delivery", "resuming", "resumed"} <= set(told)
+    assert '{"' not in dev.err, "people read it, in a file too"
     assert not (dev.folder / ".resumer" / "postgres" / "postmaster.pid").exists()
     files = {path.name for path in (dev.folder / ".resumer").iterdir()}
-    assert files == {"postgres", f"looppause-{'ed25519' if name == 'ed25519' else 'hmac'}.sqlite"}
+    assert files == {
+        "env",
+        "postgres",
+        f"looppause-{'ed25519' if name == 'ed25519' else 'hmac'}.sqlite",
+    }
 
 
 def test_a_terminal_shows_a_story(machine: Machine, own_url: str) -> None:
@@ -162,6 +171,18 @@ def test_a_thread_waits_over_a_restart_on_another_port(machine: Machine, own_url
     assert second.interrupt() == 0
 
 
+def test_the_other_commands_work_beside_it(machine: Machine, fresh_url: str) -> None:
+    """They find its settings; an answer from `trigger` ends its pause once, and the next is asked."""
+    dev = machine.dev("--port", "0", "--database-url", fresh_url)
+    dev.until("Pay 12450 EUR")
+    machine.run("trigger", "approved")
+    dev.until("Pay 980 EUR")
+    assert dev.out.count("PAID 12450 EUR") == 1
+    assert dev.out.count("Pay 12450 EUR") == 1, "it is not asked again"
+    assert "resumed" in machine.run("pauses")
+    assert dev.interrupt() == 0, dev.all
+
+
 # -- one's own graph ----------------------------------------------------------------------------
 
 
@@ -198,12 +219,29 @@ def test_an_input_without_a_graph_is_refused(headless: dict[str, Dev]) -> None:
     assert "--input is for a graph of yours: give --graph as well" in dev.err
 
 
-def test_a_graph_that_cannot_be_loaded_is_one_line(headless: dict[str, Dev]) -> None:
-    """The reason, exit code 2, and no traceback."""
-    dev = headless["no file"]
+def test_a_misspelt_graph_is_told_before_anything_is_started(headless: dict[str, Dev]) -> None:
+    """Exit code 2, what was meant, and no database on the disk."""
+    dev = headless["no name"]
     assert dev.wait() == 2
-    assert dev.err.splitlines()[-1] == ("resumer: graph '*': FileNotFoundError: no file missing.py")
-    assert "Traceback" not in dev.all
+    assert dev.err.splitlines()[-1].strip() == (
+        "- --graph: own.py has no 'grpah': did you mean graph?"
+    )
+    assert not (dev.folder / ".resumer").exists()
+
+
+def test_a_function_is_started_with_a_text(headless: dict[str, Dev]) -> None:
+    """The functional API takes any JSON, and what it returns is shown."""
+    dev = headless["function"]
+    assert dev.wait() == 0, dev.all
+    assert "my-agent asks: shout(word='now')" in dev.out
+    assert "The thread finished. It says: NOW" in dev.out
+
+
+def test_a_misspelt_variable_is_warned_of(headless: dict[str, Dev]) -> None:
+    """With the closest there is."""
+    dev = headless["function"]
+    assert dev.wait() == 0
+    assert "unknown_setting did_you_mean=RESUMER_GRAPHS variable=RESUMER_GRAPH" in dev.err
 
 
 def test_an_agent_of_ones_own_process_is_resumed(

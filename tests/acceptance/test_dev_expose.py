@@ -19,6 +19,8 @@ import pytest
 
 from tests.dev_machine import Machine
 
+pytestmark = pytest.mark.timeout(150)  # a machine that has other work starts slowly
+
 PATH = "/resumer/webhooks/looppause"
 BY_ITSELF = ("--graph", "own.py:graph", "--input", '{"amount": 3}')
 

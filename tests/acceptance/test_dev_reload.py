@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.dev_machine import Dev, Machine
+
+pytestmark = pytest.mark.timeout(150)  # a machine that has other work starts slowly
 
 AGENT = """
 from typing import TypedDict
@@ -92,7 +96,7 @@ def test_a_pause_that_failed_is_taken_up_again(machine: Machine, fresh_url: str)
     machine.write("agent/words.py", "def pay(state):\n    return state['gone']\n")
     dev.until(ANEW)
     dev.decide(pause_id, "approved")
-    dev.until('"event": "parked"')
+    dev.until("parked         code=raised")
     machine.write("agent/words.py", PAY % "MENDED")
     dev.until(f"Taken up again, since it had failed: {pause_id}")
     dev.until("● MENDED 3")

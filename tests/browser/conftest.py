@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from looppause_sdk.testing import FakeLoopPause
 from resumer.emulator import Emulator
 from tests.browser.served import served
+
+expect.set_options(timeout=20_000)  # of a machine that has other work, too
+
+# A page's patience with a request, shortened; whatever is given up is asked for again.
+IMPATIENT = """(() => {
+  const timeout = AbortSignal.timeout.bind(AbortSignal);
+  AbortSignal.timeout = (milliseconds) => timeout(milliseconds / 5);
+})()"""
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [

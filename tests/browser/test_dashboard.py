@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from looppause_sdk.proof import key_id
 from tests import postgres
+from tests.browser.conftest import IMPATIENT
 from tests.browser.desk import ACT, READ, Desk, desk
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -111,6 +112,19 @@ def test_a_life_is_followed_without_a_reload(service: Desk, ada: Page) -> None:
         expect(step(ada, said).first).to_be_visible()
     expect(ada.get_by_text("graph TD;")).to_be_visible()
     assert ada.evaluate("window.notReloaded")
+
+
+def test_a_request_that_hangs_does_not_end_the_updates(service: Desk, ada: Page) -> None:
+    """It is given up, said to be lost, and the next one brings what is new."""
+    pause_id = service.ask("Hung Inc")
+    service.until(pause_id, "waiting")
+    ada.add_init_script(IMPATIENT)
+    open_pause(ada, service, pause_id)
+    ada.route(f"**/ui/pauses/{pause_id}", lambda _request: None, times=1)
+    expect(ada.locator("#live")).to_have_text("Not reachable, trying again")
+    service.resolve(pause_id, "resumed")
+    expect(ada.get_by_role("heading", name="It was resumed")).to_be_visible()
+    expect(ada.locator("#live")).to_have_text("Live")
 
 
 def test_one_pause_tells_everything(service: Desk, ada: Page) -> None:

@@ -100,11 +100,16 @@ class Nursery:
 
 
 @contextmanager
-def nursery(folder: Path) -> Iterator[Nursery]:
-    """Start the forking process; it and all its children end with the block."""
+def nursery(folder: Path, root: Path = ROOT) -> Iterator[Nursery]:
+    """Start the forking process; it and all its children end with the block.
+
+    They are the programs of the source tree `root`.
+    """
+    paths = os.pathsep.join([str(root), str(root / "sdk")])
     process = subprocess.Popen(
-        [sys.executable, "-m", __name__, str(folder)],
-        cwd=ROOT,
+        [sys.executable, "-m", "tests.faults.nursery", str(folder)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": paths},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

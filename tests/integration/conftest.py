@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,12 +24,12 @@ from resumer.pauses import Pauses
 from resumer.reconcile import Reconciler, Sweep
 from resumer.threads import Threads
 from resumer.watchlist import Watchlist
-from tests import agents
+from tests import agents, poolers
 
 LATER = timedelta(minutes=2)
 
 
-async def until(condition: Callable[[], Awaitable[Any]], *, seconds: float = 10.0) -> Any:
+async def until(condition: Callable[[], Awaitable[Any]], *, seconds: float = 30.0) -> Any:
     """Wait until `condition` is true and return what it returned; fail after `seconds`."""
     end = time.monotonic() + seconds
     while not (result := await condition()):
@@ -52,7 +53,9 @@ class Rig:
     def agent(self, **settings: Any) -> Any:
         return agents.payment_agent(self.client(), self.ledger.pay, **settings)
 
-    async def receiver(self, graphs: dict[str, Any] | None = None, **settings: Any) -> Resumer:
+    async def receiver(
+        self, graphs: dict[str, Any] | str | None = None, **settings: Any
+    ) -> Resumer:
         """A running receiver; waits and retries are short unless given."""
         graphs = {"procurement": self.agent()} if graphs is None else graphs
         quick = {"settle_seconds": 2.0, "retry_delays": (0.1, 0.1), "drain_seconds": 5.0}
@@ -90,7 +93,7 @@ class Rig:
         rows = await self.rows("select * from pauses where pause_id = %s", pause_id)
         return rows[0] if rows else None
 
-    async def until_state(self, pause_id: str, *states: str, seconds: float = 10.0) -> Any:
+    async def until_state(self, pause_id: str, *states: str, seconds: float = 30.0) -> Any:
         """Wait until the pause has one of these states; return its record."""
 
         async def there() -> Any:
@@ -110,6 +113,13 @@ async def rig(database_url: str, looppause: FakeLoopPause) -> AsyncIterator[Rig]
     made = Rig(database_url, looppause)
     async with made.stack:
         yield made
+
+
+@pytest.fixture
+async def pgbouncer(database_url: str, tmp_path: Path) -> AsyncIterator[dict[str, str]]:
+    """A real PgBouncer in each mode before the database; their URLs by mode."""
+    async with poolers.bouncers(database_url, tmp_path) as urls:
+        yield urls
 
 
 @dataclass

@@ -235,9 +235,9 @@ def test_the_version_is_the_distributions(start: Start) -> None:
             ["the settings cannot be used:", "  - --input is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"],
         ),
         (
-            ["dev", "--graph", "own.py:graph", "--input", "[]"],
+            ["dev", "--flow", "own.py:Own", "--input", "[]"],
             {},
-            ["the settings cannot be used:", "  - --input must be a JSON object: the state to start with"],
+            ["the settings cannot be used:", "  - --input must be a JSON object: a flow is started with inputs"],
         ),
         (
             ["dev", "--graph", "m:g", "--approve"],

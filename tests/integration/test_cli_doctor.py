@@ -27,7 +27,6 @@ from resumer.model import utc_now
 from resumer.serving import serving
 from tests.commands import resumer
 from tests.integration.conftest import Rig, until
-from tests.integration.test_locks import pgbouncer  # noqa: F401  (a fixture)
 
 PATH = "/webhooks/looppause"
 AGENT = "from tests.gates import one_node\ngraph = one_node(lambda state: {})\n"
@@ -100,11 +99,11 @@ async def test_all_is_well(deployed: dict[str, str], rig: Rig) -> None:
     ended = await resumer("doctor", env=deployed)
     assert (ended.code, ended.err) == (0, ""), ended
     *lines, empty, last = ended.out.splitlines()
-    assert (empty, last) == ("", "16 ok, 0 warnings, 0 to mend.")
+    assert (empty, last) == ("", "17 ok, 0 warnings, 0 to mend.")
     assert max(map(len, lines)) <= 80
     assert [line[2:16].strip() for line in lines if line.startswith("✓")] == [
         "settings", "signing keys", "database", "pooler", "clock", "schema", "queue schema",
-        "worker", "checkpointer", "indexes", "langgraph", "strict msgpack", "graph",
+        "worker", "retention", "checkpointer", "indexes", "langgraph", "strict msgpack", "graph",
         "webhook", "receiver", "looppause",
     ]  # fmt: skip
     assert await rig.rows("select 1 as one from pauses") == []
@@ -125,7 +124,7 @@ async def test_warnings_alone_do_not_fail(deployed: dict[str, str]) -> None:
     """They are counted, and the exit code stays 0."""
     ended = await resumer("doctor", env={**deployed, "LANGGRAPH_STRICT_MSGPACK": "false"})
     assert ended.code == 0
-    assert ended.out.splitlines()[-1] == "15 ok, 1 warning, 0 to mend."
+    assert ended.out.splitlines()[-1] == "16 ok, 1 warning, 0 to mend."
     assert "→ set LANGGRAPH_STRICT_MSGPACK=true" in ended.text
 
 
@@ -320,13 +319,17 @@ async def test_a_direct_connection_is_known_as_such(rig: Rig) -> None:
 
 
 @pytest.mark.pgbouncer
-async def test_poolers_are_told_apart(rig: Rig, pgbouncer: dict[str, str]) -> None:  # noqa: F811
-    """For locks, session mode will do; transaction mode does not hold them."""
+async def test_poolers_are_told_apart(rig: Rig, pgbouncer: dict[str, str]) -> None:
+    """Session mode will do, for our tables as for locks; transaction mode holds neither."""
     for mode, status in (("session", "ok"), ("transaction", "fail")):
         finding = await one("lock pooler", env_of(rig, RESUMER_CHECKPOINT_URL=pgbouncer[mode]))
         assert (finding.status, mode in finding.found) == (status, True)
-        finding = await one("database", env_of(rig, RESUMER_DATABASE_URL=pgbouncer[mode]))
-        assert (finding.status, "direct connection" in finding.mend) == ("fail", True)
+    found = await findings(env_of(rig, RESUMER_DATABASE_URL=pgbouncer["session"]))
+    assert {found[name][0].status for name in ("database", "schema", "queue schema")} == {"ok"}
+    assert found["pooler"][0].found == "behind a pooler in session mode"
+    refused = await findings(env_of(rig, RESUMER_DATABASE_URL=pgbouncer["transaction"]))
+    assert (refused["database"][0].status, "schema" in refused) == ("fail", False)
+    assert "pool_mode to session" in refused["database"][0].mend
 
 
 # -- LangGraph and graphs -----------------------------------------------------------------------
@@ -528,3 +531,12 @@ async def test_the_key_looppause_signs_with(service: tuple[str, FakeLoopPause]) 
         env = {"LOOPPAUSE_PUBLIC_KEYS": json.dumps(keys), "LOOPPAUSE_API_URL": url}
         assert (await one("looppause key", env)).status == status
     assert "looppause key" not in await findings({"LOOPPAUSE_API_URL": address})
+
+
+@pytest.mark.parametrize("mode, status", [(0o400, "ok"), (0o440, "ok"), (0o444, "warn")])
+async def test_secret_files_that_everybody_can_read(tmp_path: Path, mode: int, status: str) -> None:
+    """A secret in a file is for the service's user, and not for all of the machine's."""
+    (tmp_path / "api-key").write_text("key")
+    (tmp_path / "api-key").chmod(mode)
+    finding = await one("secret files", {"LOOPPAUSE_API_KEY_FILE": str(tmp_path / "api-key")})
+    assert finding.status == status

@@ -243,7 +243,7 @@ async def test_an_export_can_be_verified_again(database_url: str, scheme: Scheme
         answered = await _answered(rig, receiver, graph)
         [waiting] = await rig.hibernate(graph, "waits")
         await insert(rig, waiting, "waiting", body=None, thread_id="waits")
-        await Pauses(receiver._running.pool).record_denial("p_denied", "expired")  # type: ignore[union-attr]  # it runs
+        await Pauses(receiver._running.readiness.pool).record_denial("p_denied", "expired")  # type: ignore[union-attr]  # it runs
 
         out = await run(rig, "audit", "export", "--out", "evidence.jsonl")
         assert (out.code, out.out) == (0, "")

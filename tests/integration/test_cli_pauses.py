@@ -185,6 +185,7 @@ async def test_json_has_what_the_api_has(rig: Rig) -> None:
     assert (row["pause_id"], row["state"], row["reason_code"]) == (pause_id, "parked", "raised")
     assert row["created_at"].endswith("Z")
     assert {"description", "responder", "attempts", "next_attempt_at", "expires_at"} <= set(row)
+    assert row["recipients"] == [{"channel": "slack", "target": "#finance"}]
     assert "between us" not in str(row)
 
 
@@ -268,7 +269,13 @@ async def test_a_pause_is_explained(rig: Rig) -> None:
     assert told.out.startswith("The graph kept raising.\n")
     assert "Mend what it says, deploy, then retry" in told.text
     assert f"\n  resumer retry {pause_id}\n" in told.out
-    for fact in ("state parked", "thread t1", "reason code raised", "the bank is gone"):
+    for fact in (
+        "state parked",
+        "asked of #finance (slack)",
+        "thread t1",
+        "reason code raised",
+        "the bank is gone",
+    ):
         assert fact in told.text
 
 

@@ -325,7 +325,7 @@ async def test_one_pause_tells_its_life(rig: Rig) -> None:
         text = text_of(page := await visit.get(f"/ui/pauses/{pause_id}"))
     for said in (
         "Pay 7 EUR",
-        "asked by procurement",
+        "asked by procurement of #finance (slack)",
         "Approved by ada@x.example",
         "fine",
         "Verified HMAC-SHA256",

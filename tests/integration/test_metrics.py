@@ -173,11 +173,13 @@ async def test_what_stands_in_the_database_is_read_from_it(rig: Rig) -> None:
     await rig.deliver(web, rig.looppause.decide(pause_id))
     await rig.rows("insert into holds (agent_id, held_by) values ('a', 'ada')")
     await rig.rows("update pauses set received_at = now() - interval '90 seconds'")
+    await rig.rows("update procrastinate_events set at = now() - interval '50 seconds'")
 
     seen = await told(web)
     assert seen("pauses", state="answered") == 1
     assert seen("pauses", state="waiting") == 0
     assert seen("jobs_queued") == 1
+    assert 50 <= seen("oldest_queued_seconds") < 80
     assert seen("workers_alive") == 0
     assert seen("agents_held") == 1
     assert 90 <= seen("oldest_unresolved_seconds") < 120
@@ -206,7 +208,7 @@ async def test_without_the_database_the_counts_are_told(rig: Rig) -> None:
     await rig.stack.enter_async_context(web.running())
     [pause_id] = await rig.hibernate(rig.agent(), "t1")
     assert web._running is not None
-    await web._running.pool.close()
+    await web._running.readiness.pool.close()
     proof = rig.looppause.decide(pause_id)
     assert (await rig.deliver(web, proof)).status_code == 503
 
@@ -302,7 +304,10 @@ async def test_a_worker_serves_its_own_on_a_port(rig: Rig, resumer: Resumer) -> 
     """On an address that only this machine reaches no token is asked for."""
     async with resumer.scrape.served("127.0.0.1", 0) as address, httpx.AsyncClient() as http:
         reply = await http.get(f"{address}/metrics")
-        assert (reply.status_code, (await http.get(f"{address}/healthz")).status_code) == (200, 404)
+        assert (reply.status_code, (await http.get(f"{address}/pauses/p")).status_code) == (
+            200,
+            404,
+        )
     assert Told(reply.text)("database_up") == 1
 
 

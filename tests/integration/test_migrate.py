@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
 
-import psycopg
 import pytest
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt
-from psycopg.rows import dict_row
 
 from looppause_sdk.testing import FakeLoopPause
 from resumer.db import connect, open_pool
@@ -20,24 +17,10 @@ from resumer.model import Raised
 from resumer.sql import migrations
 from resumer.threads import Threads
 from tests import agents, postgres
+from tests.schemas import rows, schema
 
 INDEXES = {"resumer_locate_idx", "resumer_waiting_idx"}
 DEAD = "postgresql://user:hunter2@127.0.0.1:1/nowhere"
-
-
-@pytest.fixture
-def empty_url(postgres_server: postgres.Server) -> Iterator[str]:
-    """A database with nothing in it."""
-    url = postgres_server.database("template1")
-    yield url
-    postgres_server.drop(url)
-
-
-def rows(url: str, query: str, *parameters: Any) -> list[dict[str, Any]]:
-    """Run a statement as the superuser."""
-    with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
-        cursor = connection.execute(query.encode(), parameters or None)
-        return cursor.fetchall() if cursor.description else []
 
 
 def valid_indexes(url: str) -> set[str]:
@@ -49,15 +32,6 @@ def valid_indexes(url: str) -> set[str]:
         sorted(INDEXES),
     )
     return {row["name"] for row in found}
-
-
-def schema(url: str) -> Any:
-    """All that migrating makes, by name and definition."""
-    columns = "select table_schema, table_name, column_name, data_type, column_default from information_schema.columns"
-    wanted = "where table_schema in ('public', 'resumer') order by 1, 2, 3"
-    indexes = "select indexname, indexdef from pg_indexes where schemaname in ('public', 'resumer') order by 1"
-    routines = "select proname, prosrc from pg_proc where pronamespace in ('public'::regnamespace, 'resumer'::regnamespace) order by 1, 2"
-    return rows(url, f"{columns} {wanted}"), rows(url, indexes), rows(url, routines)
 
 
 async def test_fresh_and_repeated(empty_url: str) -> None:
@@ -94,6 +68,25 @@ async def test_over_threads_that_hibernate_already(empty_url: str) -> None:
     async with open_pool(empty_url, size=1, name="test") as pool:
         (found,) = await Threads(pool).locate(state.interrupts[0].value["pause_id"])
     assert (found.thread_id, found.interrupt_id) == ("two", state.interrupts[0].id)
+
+
+async def test_over_an_older_checkpointer(database_url: str) -> None:
+    """Tables as langgraph-checkpoint-postgres 2.0.2 left them are brought on by its own setup."""
+    graph = agents.payment_agent(agents.client_of(FakeLoopPause()), agents.Ledger().pay)
+    async with agents.hibernating(graph, database_url) as attached:
+        await attached.ainvoke({"amount": 5}, agents.on("one"))
+    before = schema(database_url)
+    rows(database_url, "alter table checkpoint_writes drop column task_path")
+    rows(database_url, "drop index checkpoints_thread_id_idx, checkpoint_blobs_thread_id_idx")
+    rows(database_url, "drop index checkpoint_writes_thread_id_idx")
+    rows(database_url, "delete from checkpoint_migrations where v > 4")
+    await migrate(database_url, database_url)
+    assert schema(database_url) == before
+    async with agents.hibernating(graph, database_url) as attached:
+        state = await attached.aget_state(agents.on("one"))
+    async with open_pool(database_url, size=1, name="test") as pool:
+        (found,) = await Threads(pool).locate(state.interrupts[0].value["pause_id"])
+    assert found.thread_id == "one"
 
 
 @pytest.mark.parametrize("index", sorted(INDEXES))

@@ -21,9 +21,10 @@ from resumer.db import Pool, connect, open_pool
 from resumer.model import State
 from resumer.operator import narrowing
 from resumer.operator.acting import Acting
+from resumer.operator.exporting import Exporting
 from resumer.operator.narrowing import Key
 from resumer.operator.reading import Reading
-from resumer.operator.views import Filter, Row
+from resumer.operator.views import Busy, Filter, Row
 from resumer.storable import storable_json
 from tests import agents, many_pauses
 from tests.integration.conftest import Rig, until
@@ -162,6 +163,18 @@ async def test_a_cursor_that_is_none_of_ours_is_refused(reading: Reading, cursor
         await reading.page(Filter(), cursor=cursor)
 
 
+async def test_how_busy_each_agent_is(reading: Reading) -> None:
+    """One question for all of them tells what counting each would."""
+    agents_seen = await reading.agents()
+    assert len(agents_seen) == many_pauses.AGENTS
+    for name in list(agents_seen)[:5]:
+        running = Filter(states=(State.RESUMING,), agent_id=name)
+        due = Filter(states=(State.ANSWERED, State.FAILED), agent_id=name)
+        counted = Busy(await reading.count(running), await reading.count(due))
+        assert agents_seen[name] == counted
+    assert sum(busy.due for busy in agents_seen.values()) > 0
+
+
 @pytest.mark.parametrize("scheme", ["hmac", "ed25519"])
 async def test_everything_of_one_pause(rig: Rig, scheme: Any) -> None:
     """The question, the answer and how it was verified, the thread, and what happened when."""
@@ -187,6 +200,7 @@ async def test_everything_of_one_pause(rig: Rig, scheme: Any) -> None:
     assert (row.agent_id, row.thread_id) == ("procurement", "t1")
     assert (row.description, row.responder) == ("Pay 7 EUR", "ada@example.com")
     assert detail.action == agents.action_of({"amount": 7})
+    assert list(row.recipients) == agents.RECIPIENTS
     assert (detail.comment, detail.fields, detail.channel) == ("fine", {"cap": 9}, "slack")
     assert detail.scheme == scheme
     assert detail.deliveries == 2
@@ -234,6 +248,47 @@ async def test_what_a_waiting_thread_asks_is_known_before_anybody_answers(rig: R
     [pause_id] = await rig.hibernate(graph, "t1")
     record = await rig.until_state(pause_id, "waiting")
     assert record["action"]["description"] == "N\ufffdL and \\ufffd"
+
+
+async def test_what_was_asked_keeps_its_order(rig: Rig) -> None:
+    """Before anybody answers as afterwards, in what operators read and in what they export."""
+    resumer = await rig.receiver(reconcile_seconds=1.0)
+    details = {"vendor": "Acme", "amount": 7, "iban": "DE02", "a": [{"z": 1, "b": 2}]}
+    graph = agents.payment_agent(
+        rig.client(),
+        rig.ledger.pay,
+        action_builder=lambda _: {"type": "t", "description": "d", "details": details},
+    )
+    [pause_id] = await rig.hibernate(graph, "t1")
+    await rig.until_state(pause_id, "waiting")
+    written = json.dumps({"type": "t", "description": "d", "details": details})
+    async with reading_of(rig.url) as reading:
+        waiting = await reading.detail(pause_id)
+        await rig.deliver(resumer, rig.looppause.decide(pause_id))
+        answered = await reading.detail(pause_id)
+        [exported] = [pause async for pause in Exporting(reading.pool).pauses(Filter())]
+    assert waiting is not None
+    assert answered is not None
+    kept = [waiting.action, answered.action, exported["action"]]
+    assert [json.dumps(action) for action in kept] == [written] * 3
+    assert exported["recipients"] == agents.RECIPIENTS
+    assert list(waiting.row.recipients) == agents.RECIPIENTS
+
+
+async def test_what_an_older_version_has_kept_is_read(rig: Rig) -> None:
+    """Its rows, and those its replicas write in the middle of an upgrade, have no `question`."""
+    await rig.receiver()
+    action = json.dumps(agents.action_of({"amount": 7}))
+    await rig.rows(
+        "insert into pauses (pause_id, state, action) values ('p1', 'waiting', %s) returning 1",
+        action,
+    )
+    async with reading_of(rig.url) as reading:
+        detail = await reading.detail("p1")
+        [exported] = [pause async for pause in Exporting(reading.pool).pauses(Filter())]
+    assert detail is not None
+    assert detail.action == exported["action"] == json.loads(action)
+    assert (detail.row.recipients, exported["recipients"]) == ((), None)
 
 
 async def test_the_story_of_a_pause_that_waits_and_is_put_off(rig: Rig) -> None:

@@ -54,7 +54,7 @@ class Receiver:
     async def cut_off(self) -> None:
         """From now on, each use of the database fails."""
         assert self.resumer._running is not None
-        await self.resumer._running.pool.close()
+        await self.resumer._running.intake.pauses.pool.close()
 
 
 Open = Callable[..., AbstractAsyncContextManager[Receiver]]
@@ -383,7 +383,7 @@ async def test_a_database_that_is_gone_is_503(
 ) -> None:
     """No ack without a record: the sender is told to come again, and to the process all is well."""
     assert fragile.resumer._running is not None
-    fragile.resumer._running.pool.timeout = 0.5
+    fragile.resumer._running.intake.pauses.pool.timeout = 0.5
     close_database(postgres_server, fragile.url)
     reply = await fragile.post(signed())
     assert (reply.status_code, reply.headers["retry-after"]) == (503, "5")
@@ -506,3 +506,18 @@ async def _bare(app: Any, *, headers: Mapping[str, str], body: Any) -> Reply:
     start, *rest = sent
     replied = {name.decode(): text.decode() for name, text in start["headers"]}
     return Reply(start["status"], replied, b"".join(message.get("body", b"") for message in rest))
+
+
+async def test_only_named_addresses_may_deliver(shared_url: str) -> None:
+    """Another is told nothing but no, before its body is read; what else is served stays open."""
+    proof = python_signed({**APPROVAL, "pause_id": "pause_from_somewhere"}, SECRET)
+    settings = {"allowed_ips": ("198.51.100.0/24",), "trusted_proxies": ("127.0.0.1",)}
+    async with receiving(shared_url, **settings) as receiver:
+        direct = await receiver.post(proof)
+        spoofed = await receiver.post(proof, **{"X-Forwarded-For": "198.51.100.7, 203.0.113.9"})
+        assert [(r.status_code, r.json()) for r in (direct, spoofed)] == [
+            (403, {"error": "forbidden"})
+        ] * 2
+        through = await receiver.post(proof, **{"X-Forwarded-For": "203.0.113.9, 198.51.100.7"})
+        assert through.status_code == 202
+        assert (await receiver.http.get("/healthz")).status_code == 200

@@ -21,7 +21,11 @@ async def _hello(request: Request) -> PlainTextResponse:
     return PlainTextResponse("hello")
 
 
-APP = Starlette(routes=[Route("/", _hello)])
+async def _who(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(request.client.host if request.client else "")
+
+
+APP = Starlette(routes=[Route("/", _hello), Route("/who", _who)])
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +60,17 @@ async def test_a_head_too_large_is_refused() -> None:
         except (httpx.ReadError, httpx.WriteError):
             status = 400  # closed on while it was still sending, the answer lost on the way
         assert status == 400
+
+
+@pytest.mark.parametrize(
+    "proxies, client",
+    [((), "127.0.0.1"), (("127.0.0.1",), "203.0.113.9"), (("10.0.0.1",), "127.0.0.1")],
+)
+async def test_only_named_proxies_are_believed(proxies: tuple[str, ...], client: str) -> None:
+    """Else whoever is on this machine could come from everywhere."""
+    headers = {"X-Forwarded-For": "203.0.113.9"}
+    async with (
+        serving(APP, proxies=proxies) as address,
+        httpx.AsyncClient(base_url=address, trust_env=False) as http,
+    ):
+        assert (await http.get("/who", headers=headers)).text == client

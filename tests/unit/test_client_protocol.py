@@ -57,7 +57,7 @@ class Driver:
         self.attempts: list[Attempt] = []
         self._lag = lag
         self.protocol = LoopPauseProtocol(
-            SETTINGS,
+            lambda: SETTINGS,
             Clock(
                 monotonic=lambda: self.elapsed,
                 now=lambda: NOW + timedelta(seconds=self.elapsed),

@@ -86,7 +86,7 @@ class World:
             now=lambda: NOW + timedelta(seconds=self.elapsed),
             random=lambda: 1.0,
         )
-        return LoopPauseProtocol(settings, clock)
+        return LoopPauseProtocol(lambda: settings, clock)
 
     def wait(self, protocol: LoopPauseProtocol | None = None, **options: Any) -> Proof:
         flow = (protocol or self.protocol()).wait_for_proof(

@@ -24,6 +24,7 @@ from resumer.operator.dashboard.graph_layout import Edge, lay_out
 from resumer.operator.dashboard.list_query import ListQuery
 from resumer.operator.dashboard.timelines import timeline
 from resumer.operator.views import Bucket, Detail, Event, Held, Latency, Overview, Row, Worker
+from resumer.operator.wording import fault
 
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)
 ROW = Row(
@@ -272,7 +273,7 @@ def test_attempts_are_forgotten_in_time_and_bounded_in_number() -> None:
 )
 def test_the_exception_is_found_in_its_traceback(error: str, line: str) -> None:
     """The line that names it, not the notes that libraries add."""
-    assert words.fault(error) == line
+    assert fault(error) == line
 
 
 @pytest.mark.parametrize(

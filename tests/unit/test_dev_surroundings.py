@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +17,9 @@ from starlette.responses import PlainTextResponse
 from resumer.dev.addresses import Addresses
 from resumer.dev.beside import beside
 from resumer.dev.desktop import has_desktop
+from resumer.dev.environment import states_for
 from resumer.dev.exposing import PATH, Exposed
+from resumer.dev.own_agent import OwnAgent
 from resumer.dev.own_code import OwnCode
 from resumer.dev.reloading import Reloading
 from resumer.errors import SettingsError
@@ -172,3 +176,104 @@ def test_a_desktop_has_a_terminal_and_a_display(
     """And nobody works on it from afar."""
     assert has_desktop(env, _Terminal(), platform) is opens
     assert not has_desktop(env, io.StringIO(), platform)
+
+
+# -- the user's own agent -----------------------------------------------------------------------
+
+MODULE = """
+import os, json as j
+from typing import TypedDict as Shape
+if os.sep == "/":
+    graph = first, [second] = 1, [2]
+else:
+    def make(): ...
+class Payer:
+    inner = 1
+for loop in ():
+    hidden: int = 1
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where somebody keeps an agent; nothing of it can be imported."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_one.py").write_text(MODULE + "raise RuntimeError")
+    (tmp_path / "starred.py").write_text("from os import *")
+    (tmp_path / "broken.py").write_text("graph = = 1")
+    (tmp_path / "bag" / "inner").mkdir(parents=True)
+    (tmp_path / "bag" / "__init__.py").write_text("graph = 1\nraise RuntimeError")
+    (tmp_path / "bag" / "inner" / "deep.py").write_text("graph = 1")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            f"own_one:{name}"
+            for name in ("graph", "first", "second", "make", "Payer", "j", "Shape")
+        ),
+        "own_one:hidden",
+        "own_one:Payer.inner",
+        "own_one.py:graph",
+        "my-agent=own_one.py:graph",
+        "starred.py:whatever",
+        "broken.py:graph",
+        "bag:graph",
+        "bag.inner.deep:graph",
+        "json:loads",
+    ],
+)
+def test_an_agent_that_may_be_there_is_let_pass(folder: Path, path: str) -> None:
+    """It is read and not imported; where reading does not tell, importing will."""
+    agent = OwnAgent.of(path, None)
+    assert agent is not None
+    agent.check()
+
+
+@pytest.mark.parametrize(
+    "path, fault",
+    [
+        ("own_one:grahp", "own_one has no 'grahp': did you mean graph?"),
+        ("own_one.py:zzz", "own_one.py has no 'zzz': it has Payer, Shape, first, graph, "),
+        ("own_two:graph", "there is no module own_two here"),
+        ("own_two.py:graph", "there is no file own_two.py here"),
+        ("own_one.deep:graph", "there is no module own_one.deep here"),
+        ("bag.outer.deep:graph", "there is no module bag.outer.deep here"),
+        ("own_one", "'own_one' is not name=module:attribute"),
+        ("a=own_one:graph,b=own_one:first", "is not one module:attribute"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--graph", "--flow"])
+def test_a_misspelt_agent_is_told(folder: Path, option: str, path: str, fault: str) -> None:
+    """Before anything is started, with what was meant if that can be guessed."""
+
+    def look() -> None:
+        agent = OwnAgent.of(*((path, None) if option == "--graph" else (None, path)))
+        assert agent is not None
+        agent.check()
+
+    with pytest.raises(SettingsError, match=re.escape(fault)) as caught:
+        look()
+    assert option in str(caught.value)
+
+
+@pytest.mark.parametrize("text, state", [("7", 7), ('"go"', "go"), ("[1]", [1]), ("{}", {})])
+def test_a_thread_starts_with_any_json(text: str, state: Any) -> None:
+    """A graph of the functional API may take a text."""
+    assert list(states_for(OwnAgent("m:g", "*", is_flow=False), text, None)) == [state]
+
+
+@pytest.mark.parametrize(
+    "text, fault",
+    [
+        ("go", """a text is given in quotes, as in '"go"'"""),
+        ("{'a': 1}", "--input is not JSON"),
+        ("null", "null starts nothing"),
+    ],
+)
+def test_an_input_that_starts_nothing_is_refused(text: str, fault: str) -> None:
+    """With what to write instead."""
+    with pytest.raises(SettingsError, match=re.escape(fault)):
+        states_for(OwnAgent("m:g", "*", is_flow=False), text, None)

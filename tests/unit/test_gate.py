@@ -177,6 +177,28 @@ def test_an_older_or_newer_value_can_be_read() -> None:
     )
 
 
+def test_the_interrupt_says_who_was_asked_and_no_secret() -> None:
+    """Channel and target: nothing else that was given, and of a web address its host."""
+    given = [
+        {"channel": "slack", "target": "#finance", "fallback_email": "cfo@example.com"},
+        {"channel": "slack", "target": "https://bot:pw@hooks.example.com/services/T0/s3cret?x=1"},
+    ]
+    asked = Asked.of(QUESTION, "pause_1", None, given)
+    value = asked.interrupt_value()
+    assert value["recipients"] == [
+        {"channel": "slack", "target": "#finance"},
+        {"channel": "slack", "target": "https://hooks.example.com/…"},
+    ]
+    assert Asked.from_value(json.loads(json.dumps(value))).interrupt_value() == value
+
+
+@pytest.mark.parametrize("given", [None, "finance", [], [7], [{}], {"channel": "slack"}])
+def test_recipients_that_cannot_be_read_are_nobody(given: Any) -> None:
+    """Whatever another version or another hand wrote there, the thread can be resumed."""
+    value = {**ASKED.interrupt_value(), "recipients": given}
+    assert "recipients" not in Asked.from_value(value).interrupt_value()
+
+
 # -- binding an answer -------------------------------------------------------------------------
 
 REFUSED: dict[str, tuple[Any, type[ProofError]]] = {

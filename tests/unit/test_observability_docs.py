@@ -49,7 +49,8 @@ def rows(text: str) -> list[list[str]]:
 def families() -> dict[str, Metric]:
     """Every metric we have, by the name under which queries know it."""
     gauges = Gauges(None, 30.0)  # type: ignore[arg-type]  # never asked
-    figures = dict.fromkeys(("oldest_unresolved", "oldest_parked", "queued", "workers", "held"), 0)
+    plain = ("oldest_unresolved", "oldest_parked", "queued", "oldest_queued", "workers", "held")
+    figures = dict.fromkeys(plain, 0)
     gauges._figures = {"pauses": {"parked": 0}, "parked": {"raised": 0}, "swept_at": 0, **figures}
     found = [*Metrics().registry.collect(), *gauges.collect()]
     return {f"{m.name}_total" if m.type == "counter" else m.name: m for m in found}

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import traceback
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from resumer.errors import SettingsError
+from resumer.misspelt import misspelt
 from resumer.settings import RETRY_DELAYS, Settings
 from tests.vectors import PUBLIC_KEY
 
 URL = "postgresql://user:password@db:5432/agents"
 ENOUGH = {"RESUMER_DATABASE_URL": URL, "LOOPPAUSE_SIGNING_SECRET": "a-secret"}
 HIDDEN = "hunter2"
+ROOT = Path(__file__).resolve().parents[2]
 
 NO_DATABASE = (
     "RESUMER_DATABASE_URL is missing: set it to postgresql://user:password@host:5432/database"
@@ -64,6 +68,10 @@ NO_DELAYS = "RESUMER_RETRY_DELAYS: must be a JSON array of seconds, e.g. [1, 5, 
         ({"RESUMER_DRAIN_SECONDS": "7"}, "drain_seconds", 7.0),
         ({"RESUMER_STALL_SECONDS": "9"}, "stall_seconds", 9.0),
         ({"RESUMER_RECONCILE_SECONDS": "0"}, "reconcile_seconds", 0.0),
+        ({"RESUMER_RETENTION_DAYS": "0"}, "retention_days", 0.0),
+        ({}, "retention_days", 90.0),
+        ({"RESUMER_AUDIT_DIR": " /audit "}, "audit_dir", "/audit"),
+        ({"RESUMER_RETENTION_WITHOUT_EXPORT": "1"}, "retention_without_export", True),
         ({}, "retry_delays", RETRY_DELAYS),
         ({"RESUMER_RETRY_DELAYS": "[1, 2.5]"}, "retry_delays", (1.0, 2.5)),
         ({"RESUMER_RETRY_DELAYS": "[]"}, "retry_delays", ()),
@@ -129,6 +137,14 @@ def test_the_environment_gives_each_setting(env: dict[str, str], name: str, valu
         ({"RESUMER_SETTLE_SECONDS": "nan"}, ["RESUMER_SETTLE_SECONDS must be a number, 0 or more"]),
         ({"RESUMER_EARLY_HOURS": "inf"}, ["RESUMER_EARLY_HOURS must be a number above 0"]),
         ({"RESUMER_STALL_SECONDS": "0"}, ["RESUMER_STALL_SECONDS must be a number above 0"]),
+        (
+            {"RESUMER_RETENTION_DAYS": "nan"},
+            ["RESUMER_RETENTION_DAYS: must be a number of days, 0 to 36500"],
+        ),
+        (
+            {"RESUMER_RETENTION_DAYS": "36501"},
+            ["RESUMER_RETENTION_DAYS: must be a number of days, 0 to 36500"],
+        ),
         ({"RESUMER_RETRY_DELAYS": "5"}, [NO_DELAYS]),
         ({"RESUMER_RETRY_DELAYS": "5,6"}, [NO_DELAYS]),
         ({"RESUMER_RETRY_DELAYS": "[true]"}, [NO_DELAYS]),
@@ -352,3 +368,28 @@ def test_who_bears_a_token(header: str | None, known: bool) -> None:
     tokens = [Token.of("first-token-of-the-two"), Token.of(TOKEN)]
     assert identify(header, tokens) == (Token.of(TOKEN) if known else None)
     assert identify(header, []) is None
+
+
+@pytest.mark.parametrize(
+    "name, closest",
+    [
+        ("RESUMER_RECONCILE_SECOND", "RESUMER_RECONCILE_SECONDS"),
+        ("RESUMER_GRAPH", "RESUMER_GRAPHS"),
+        ("RESUMER_DB_URL", "RESUMER_DATABASE_URL"),
+        ("RESUMER_ACT_TOKEN_FILE", "RESUMER_ACT_TOKENS_FILE"),
+        ("RESUMER_XYZZY", None),
+    ],
+)
+def test_a_misspelt_variable_is_found_out(name: str, closest: str | None) -> None:
+    """With the closest that there is; those that are read, and other programs', are none."""
+    env = {**ENOUGH, "RESUMER_HOOK_SECRETS": "x", "RESUMES": "1", name: HIDDEN}
+    assert misspelt(env) == {name: closest}
+
+
+def test_every_variable_in_the_documents_is_read() -> None:
+    """Nobody is warned of what a page tells them to set."""
+    pages = [*ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md"), ROOT / "README.md"]
+    told = {
+        name for page in pages for name in re.findall(r"RESUMER_[A-Z_]+[A-Z]", page.read_text())
+    }
+    assert misspelt(dict.fromkeys(told, "")) == {}
