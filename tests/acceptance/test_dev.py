@@ -18,16 +18,19 @@ import httpx
 import pytest
 
 from looppause_sdk import LoopPauseClient
-from tests import agents
+from tests import agents, postgres
 from tests.dev_machine import Dev, Machine
 
 pytestmark = pytest.mark.timeout(150)  # a machine that has other work starts slowly
 
 
 @pytest.fixture(scope="module")
-def headless(make_machine: Callable[[], Machine], own_url: str) -> dict[str, Dev]:
+def headless(
+    make_machine: Callable[[], Machine], own_url: str, postgres_server: postgres.Server
+) -> dict[str, Dev]:
     """Sessions that end by themselves, started together, since most of their time is starting."""
     own = ("--database-url", own_url, "--graph")
+    other_url = postgres_server.database()  # or one would take up what another's graph has asked
     return {
         "approve": make_machine().dev("--approve"),
         "reject": make_machine().dev("--reject"),
@@ -36,7 +39,9 @@ def headless(make_machine: Callable[[], Machine], own_url: str) -> dict[str, Dev
         "no gate": make_machine().dev(*own, "own.py:plain", "--input", "{}", "--reject"),
         "raises": make_machine().dev(*own, "own.py:graph", "--input", "{}", "--approve"),
         "function": make_machine().dev(
-            *own, "own.py:shouting", "--input", '"now"', "--approve", env={"RESUMER_GRAPH": "x"}
+            *("--database-url", other_url, "--graph", "own.py:shouting"),
+            *("--input", '"now"', "--approve"),
+            env={"RESUMER_GRAPH": "x"},
         ),
         "no graph": make_machine().dev("--input", "{}"),
         "no name": make_machine().dev("--graph", "own.py:grpah", "--port", "0"),

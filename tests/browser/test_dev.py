@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,11 +42,14 @@ class Session:
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> Iterator[Session]:
-    running = Session(tmp_path)
-    yield running
-    running.process.send_signal(signal.SIGINT)
-    assert running.process.wait(20) == 0
+def session() -> Iterator[Session]:
+    # Not pytest's own folder: each pytest that starts beside this one closes that to others, and
+    # under root PostgreSQL is another user.
+    with tempfile.TemporaryDirectory(prefix="resumer-dev-") as folder:
+        running = Session(Path(folder))
+        yield running
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(20) == 0
 
 
 @pytest.mark.timeout(120)

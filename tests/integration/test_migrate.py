@@ -17,6 +17,7 @@ from resumer.model import Raised
 from resumer.sql import migrations
 from resumer.threads import Threads
 from tests import agents, postgres
+from tests.integration.conftest import until
 from tests.schemas import rows, schema
 
 INDEXES = {"resumer_locate_idx", "resumer_waiting_idx"}
@@ -248,13 +249,24 @@ def scans(url: str) -> dict[str, int]:
     return {row["name"]: row["n"] for row in rows(url, f"{tables} union all {indexes}")}
 
 
+async def scans_after(before: dict[str, int], url: str) -> dict[str, int]:
+    """The same once a scan was counted: a session tells of its own only when it has ended."""
+
+    async def counted() -> dict[str, int] | None:
+        found = scans(url)
+        return found if found != before else None
+
+    found: dict[str, int] = await until(counted, seconds=30)
+    return found
+
+
 async def test_locating_reads_the_index(many_interrupts: str) -> None:
     """One pause among all of them is found through the index, and no table is read through."""
     before = scans(many_interrupts)
     async with open_pool(many_interrupts, size=1, name="test") as pool:
         (found,) = await Threads(pool).locate("pause_012345")
     assert (found.thread_id, found.stored, found.ahead) == ("thread-12345", True, False)
-    assert scans(many_interrupts) == {
+    assert await scans_after(before, many_interrupts) == {
         **before,
         "resumer_locate_idx": before["resumer_locate_idx"] + 1,
     }
@@ -270,7 +282,7 @@ async def test_a_page_of_the_sweep_reads_the_index(many_interrupts: str, after: 
     assert page[0].thread_id == f"thread-{after + 1}"
     assert len(page) == min(100, THREADS - after)
     assert all(raised.pending for raised in page)
-    assert scans(many_interrupts) == {
+    assert await scans_after(before, many_interrupts) == {
         **before,
         "resumer_waiting_idx": before["resumer_waiting_idx"] + 1,
     }
