@@ -108,8 +108,12 @@ class EnvironmentReader:
         return self._convert(variable, text, _yes_or_no) if text else None
 
     def words(self, variable: str) -> tuple[str, ...]:
-        """Words separated by commas."""
-        return tuple(filter(None, map(str.strip, self.text(variable).split(","))))
+        """Words separated by commas. Commas alone are a list that got lost: no list is meant."""
+        text = self.text(variable)
+        found = tuple(filter(None, map(str.strip, text.split(","))))
+        if text and not found:
+            self.faults.append(f"{variable} names nothing: name something, or unset it")
+        return found
 
     def array(self, variable: str) -> tuple[str, ...]:
         """A JSON array of strings."""

@@ -68,8 +68,9 @@ def explain_thread(
     if not pauses:
         return Explanation(
             "Nothing is known of this thread.",
-            f"No pause of a thread {thread_id!r} has been answered or seen waiting. The sweep sees "
-            "a thread within a minute of its hibernating; a thread that asks nobody has no pause.",
+            f"No pause of a thread {thread_id!r} has been answered or seen waiting. A worker's "
+            "sweep sees a thread within a minute of its hibernating, and without a worker none "
+            "is seen. A thread that asks nobody has no pause.",
             "See that the id is right, that the agent's process has come to its gate, and that it "
             "writes to the database that RESUMER_CHECKPOINT_URL names.",
             (_command(SWEEP), _command(DOCTOR)),
@@ -97,7 +98,7 @@ def explain_unknown(pause_id: str) -> Explanation:
     return Explanation(
         "Nothing is known of this pause.",
         f"No delivery for {pause_id!r} has come, and no thread has been seen that hibernates at "
-        "it. Threads are seen by the sweep, within a minute; deliveries come to "
+        "it. Threads are seen by a worker's sweep, within a minute; deliveries come to "
         "/webhooks/looppause.",
         "See that the id is right, that the gate's webhook_url leads here, and that the sweep has "
         "LOOPPAUSE_API_KEY: then a lost delivery is fetched.",

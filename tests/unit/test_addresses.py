@@ -66,6 +66,12 @@ def test_what_is_no_network_is_refused_at_the_start(variable: str, text: str) ->
         Settings.from_env({**ENOUGH, variable: f"10.0.0.1, {text}"})
 
 
-def test_a_list_that_names_nobody_is_no_list() -> None:
-    """An empty variable counts as one that is not set, as everywhere."""
-    assert Settings.from_env({**ENOUGH, "RESUMER_ALLOWED_IPS": " , "}).allowed_ips == ()
+def test_a_variable_that_is_empty_is_no_list() -> None:
+    """It counts as one that is not set, as everywhere."""
+    assert Settings.from_env({**ENOUGH, "RESUMER_ALLOWED_IPS": "  "}).allowed_ips == ()
+
+
+def test_a_list_that_got_lost_admits_nobody() -> None:
+    """Where only the commas are left, the service does not start."""
+    with pytest.raises(SettingsError, match="RESUMER_ALLOWED_IPS names nothing"):
+        Settings.from_env({**ENOUGH, "RESUMER_ALLOWED_IPS": " , "})
