@@ -245,7 +245,7 @@ class Resumer:
 
     @asynccontextmanager
     async def _open_pool(self) -> AsyncIterator[Pool]:
-        # A worker uses one for LISTEN and up to one a job for the queue's own statements.
+        # A worker's queue has up to one statement a job; its LISTEN has a connection of its own.
         size = WEB_CONNECTIONS + (2 + self.settings.concurrency // 2 if self._with_worker else 0)
         url = self.settings.database_url
         async with open_pool(

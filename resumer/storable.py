@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-__all__ = ["storable", "storable_json"]
+__all__ = ["as_id", "storable", "storable_json"]
 
 MOST_JSON = 64 * 1024
+
+
+def as_id(value: Any) -> str | None:
+    """The value if it is text that can be looked up as an id, else None."""
+    return value if isinstance(value, str) and value and "\0" not in value else None
 
 
 def storable(text: str) -> str:

@@ -12,6 +12,7 @@ from .db import Pool
 from .model import Raised, Waiting, time_of
 from .question import question_columns, question_of
 from .sql import statement
+from .storable import as_id
 
 __all__ = ["Position", "Watchlist", "waiting_of"]
 
@@ -139,18 +140,14 @@ def waiting_of(raised: Raised) -> list[Waiting]:
             pause_id=value["pause_id"],
             thread_id=raised.thread_id,
             interrupt_id=interrupt_id,
-            agent_id=_text(value.get("agent_id")),
+            agent_id=as_id(value.get("agent_id")),
             asked_at=time_of(raised.checkpoint_id),
             expires_at=_time(value.get("expires_at")),
             question=question_of(value),
         )
         for interrupt_id, value in raised.interrupts
-        if _text(value.get("pause_id"))
+        if as_id(value.get("pause_id"))
     ]
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value and "\0" not in value else None
 
 
 def _time(value: Any) -> datetime | None:

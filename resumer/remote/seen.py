@@ -9,6 +9,7 @@ from typing import Any
 
 from resumer.model import Raised, Waiting, checkpoint_id_at
 from resumer.question import question_of
+from resumer.storable import as_id
 from resumer.watchlist import waiting_of
 
 __all__ = ["ATTEMPT", "MARK", "RemotePlace", "ServerRun", "ServerThread", "Snapshot"]
@@ -106,15 +107,15 @@ class ServerThread:
                 server,
                 self.thread_id,
                 interrupt_id,
-                _text(value.get("agent_id")),
+                as_id(value.get("agent_id")),
                 self.updated_at,
-                _text(value.get("graph")),
+                as_id(value.get("graph")),
                 self.graph_id,
                 self.assistant_id,
-                _text(value.get("traceparent")),
+                as_id(value.get("traceparent")),
             )
             for interrupt_id, value in self.interrupts
-            if _text(value.get("pause_id"))
+            if as_id(value.get("pause_id"))
         }
 
     def waiting(self) -> list[Waiting]:
@@ -161,7 +162,7 @@ class Snapshot:
 
     def waiting_pauses(self) -> tuple[str, ...]:
         """The pauses the thread hibernates at now."""
-        asked = (_text(value.get("pause_id")) for value in self.pending.values())
+        asked = (as_id(value.get("pause_id")) for value in self.pending.values())
         return tuple(pause_id for pause_id in asked if pause_id is not None)
 
     def last_for(self, pause_id: str) -> ServerRun | None:
@@ -200,10 +201,6 @@ def _interrupts(
         value = document.get("value")
         if isinstance(interrupt_id, str) and isinstance(value, Mapping):
             yield interrupt_id, value
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value and "\0" not in value else None
 
 
 def _time(text: str) -> datetime:

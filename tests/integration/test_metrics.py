@@ -60,6 +60,17 @@ async def told(resumer: Resumer) -> Told:
     return Told(response.text)
 
 
+async def told_once(resumer: Resumer, name: str, **labels: str) -> Told:
+    """What it says when this has been counted once."""
+
+    async def counted() -> Told | None:
+        now = await told(resumer)
+        return now if now(name, **labels) == 1 else None
+
+    seen: Told = await until(counted)
+    return seen
+
+
 async def post(resumer: Resumer, body: bytes, **headers: str) -> int:
     async with http_to(resumer) as http:
         headers = {"Content-Type": "application/json", **headers}
@@ -119,11 +130,7 @@ async def test_a_resume_is_timed_from_delivery_to_end(rig: Rig, resumer: Resumer
     await rig.deliver(resumer, rig.looppause.decide(pause_id))
     await rig.until_state(pause_id, "resumed")
 
-    async def counted() -> Told | None:
-        now = await told(resumer)
-        return now if now("outcomes_total", outcome="resumed") == 1 else None
-
-    seen = await until(counted)
+    seen = await told_once(resumer, "outcomes_total", outcome="resumed")
     assert seen("attempts_total") == 1
     assert seen("resume_seconds_count", outcome="resumed") == 1
     assert seen("wake_up_seconds_count", until="began") == 1
@@ -145,11 +152,7 @@ async def test_only_the_first_attempt_is_a_wake_up(rig: Rig) -> None:
     await rig.deliver(resumer, rig.looppause.decide(pause_id))
     await rig.until_state(pause_id, "parked")
 
-    async def counted() -> Told | None:
-        now = await told(resumer)
-        return now if now("parked_total", reason="raised") == 1 else None
-
-    seen = await until(counted)
+    seen = await told_once(resumer, "parked_total", reason="raised")
     assert seen("attempts_total") == 3
     assert seen("wake_up_seconds_count", until="began") == 1
     assert seen("outcomes_total", outcome="failed") == 2
