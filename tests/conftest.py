@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,14 @@ pytest_plugins = ["looppause_sdk.testing.fixtures"]
 def pytest_xdist_auto_num_workers() -> int:
     """Two processes a core: half of the time a test waits for another process."""
     return 2 * (os.cpu_count() or 1)
+
+
+@pytest.fixture(autouse=True)
+def own_import_path() -> Iterator[None]:
+    """A graph that a test loads from its folder is not found there by the tests after it."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
 
 
 @pytest.fixture(scope="session")

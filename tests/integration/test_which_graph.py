@@ -160,7 +160,6 @@ FILED_GATES: dict[str, tuple[Any, Any]] = {}
 @pytest.fixture
 def two_in_a_file(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A langgraph.json with two graphs, each with a gate in a node of its name."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setitem(sys.modules, "tests.integration.test_which_graph", sys.modules[__name__])
     gate = agents.gate(rig.client(), agent_id="procurement")
     FILED_GATES.update(sign_off=(gate, rig.ledger.pay), review=(gate, never))

@@ -35,7 +35,6 @@ NEEDED = {"database_url": "postgresql://db/x", "signing_secrets": ("secret",)}
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An agent's repository, apart from the working directory; nothing of it stays imported."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("AGENT_KEY", "put back")
     monkeypatch.delenv("AGENT_KEY")
     before = set(sys.modules)
