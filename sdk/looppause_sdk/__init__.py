@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .approval import current_approval
+from ._current import current_approval
 from .client import AsyncLoopPauseClient, LoopPauseClient, Pause
 from .errors import (
     ApprovalDenied,

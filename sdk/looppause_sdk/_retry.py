@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import re
 import time
@@ -18,6 +17,12 @@ MAX_BACKOFF = 8.0
 MAX_RETRY_AFTER = 60.0
 
 
+async def _asleep(seconds: float) -> None:
+    import asyncio  # noqa: PLC0415 - who waits in it has it; for all others it takes long to load
+
+    await asyncio.sleep(seconds)
+
+
 def _utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
@@ -31,7 +36,7 @@ class Clock:
     """
 
     sleep: Callable[[float], None] = time.sleep
-    asleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    asleep: Callable[[float], Awaitable[None]] = _asleep
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = _utc_now
     random: Callable[[], float] = random.random

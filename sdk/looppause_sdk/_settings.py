@@ -7,12 +7,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import TYPE_CHECKING, TypeAlias
 
 import httpx
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from .errors import LoopPauseConfigError
 from .proof import load_public_key
+
+if TYPE_CHECKING:
+    from ._ed25519 import Ed25519PublicKey
 
 __all__ = ["DEFAULT_BASE_URL", "Receiver", "Settings", "read_settings", "url_fault"]
 
@@ -23,7 +26,7 @@ WEBHOOK_PATH = "/webhooks/looppause"
 
 _PRIVATE_NAMES = (".internal", ".local", ".localhost", ".svc")
 
-PublicKey = str | Ed25519PublicKey
+PublicKey: TypeAlias = "str | Ed25519PublicKey"
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,9 @@ def _secrets(
 def _public_keys(
     given: PublicKey | Iterable[PublicKey], env: Mapping[str, str], faults: list[str]
 ) -> tuple[Ed25519PublicKey, ...]:
-    listed = [given] if isinstance(given, (str, Ed25519PublicKey)) else list(given)
-    named = [(f"public_keys[{place}]", key) for place, key in enumerate(listed)]
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        given = [given]
+    named = [(f"public_keys[{place}]", key) for place, key in enumerate(given)]
     if not named:
         named += _json_array("LOOPPAUSE_PUBLIC_KEYS", env, faults)
     keys = [_public_key(name, key, faults) for name, key in named]
@@ -147,6 +151,8 @@ def _public_keys(
 
 
 def _public_key(name: str, key: object, faults: list[str]) -> Ed25519PublicKey | None:
+    from ._ed25519 import Ed25519PublicKey  # noqa: PLC0415 - loaded by who has such a key
+
     if isinstance(key, Ed25519PublicKey):
         return key
     try:

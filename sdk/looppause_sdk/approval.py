@@ -5,9 +5,7 @@ Shared by every integration that gates a tool where it acts: LangChain, LangGrap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -16,6 +14,7 @@ from pathlib import PurePath
 from typing import Any, cast
 from uuid import UUID
 
+from ._current import approved, current_approval
 from .errors import GateError, LoopPauseConfigError
 from .gate import GateResult, json_copy
 
@@ -25,8 +24,6 @@ Recipients = Iterable[Mapping[str, Any]]
 Object = Mapping[str, Any]
 
 SHOWN_CHARS = 300
-
-_current: ContextVar[GateResult] = ContextVar("looppause_current_approval")
 
 DENIAL_REASONS = {
     "rejected": "the reviewer rejected it",
@@ -159,30 +156,6 @@ class Approval:
             f"DENIED: {call.tool} was not run, because {why}.{comment} "
             "Do not call it again for the same purpose unless the user asks for it."
         )
-
-
-def current_approval() -> GateResult:
-    """The approval that the gated tool or function runs with, which is who asks this.
-
-    Hand its `pause_id` to the payment provider as the idempotency key: a process that dies inside
-    the tool runs it again. Raises `GateError` if no gated call is running.
-    """
-    try:
-        return _current.get()
-    except LookupError:
-        raise GateError(
-            "no approved call is running here: this one needed no approval (`when`), or has no gate"
-        ) from None
-
-
-@contextmanager
-def approved(result: GateResult) -> Iterator[None]:
-    """Run what is inside with this approval."""
-    token = _current.set(result)
-    try:
-        yield
-    finally:
-        _current.reset(token)
 
 
 def plain_arguments(call: ToolCall) -> dict[str, Any]:

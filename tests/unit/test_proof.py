@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from looppause_sdk.errors import LoopPauseConfigError, ProofError, ProofInvalid, ProofMalformed
-from looppause_sdk.proof import Proof, key_id, verify, verify_signature
+from looppause_sdk.proof import MOST_IDS, Proof, key_id, verify, verify_signature
 from tests.vectors import (
     PUBLIC_KEY,
     PUBLIC_KEYS,
@@ -173,6 +174,23 @@ def test_an_unreadable_public_key_is_a_configuration_error(key: str) -> None:
     """A wrong key in the settings is told apart from a wrong proof."""
     with pytest.raises(LoopPauseConfigError, match="public key"):
         verify(vector_named("ed25519_approved").body, public_keys=[key])
+
+
+def test_no_secret_is_kept_when_a_proof_is_verified() -> None:
+    """A secret that was rotated away is in the configuration, and nowhere else in here."""
+    secret = f"{SECRET}, made for this test"
+    body = json.dumps(python_signed(APPROVAL, secret))
+    before = sys.getrefcount(secret)
+    assert verify(body, secrets=[secret]).key_id == key_id(secret)
+    assert sys.getrefcount(secret) == before
+
+
+def test_keys_are_named_apart_however_many_there_are() -> None:
+    """More secrets than names are remembered: each has the name it had before."""
+    secrets = [f"secret {number}" for number in range(3 * MOST_IDS)]
+    names = [key_id(secret) for secret in secrets]
+    assert [key_id(secret) for secret in secrets] == names
+    assert len(set(names)) == len(secrets)
 
 
 # -- what verify_signature promises ------------------------------------------------------------
@@ -375,6 +393,22 @@ def test_a_signature_with_junk_in_it_is_not_genuine(junk: str) -> None:
     envelope["signature"] = envelope["signature"][:8] + junk + envelope["signature"][8:]
     with pytest.raises(ProofInvalid):
         verify(envelope, public_keys=KEY.public_key())
+
+
+def test_a_callers_mapping_is_not_the_proofs() -> None:
+    """What is changed in the mapping afterwards was never verified."""
+    signed = python_signed({**APPROVAL, "fields": {"limit": 1}}, SECRET)
+    proof = verify(signed, secrets=SECRET)
+    signed["fields"]["limit"] = 1_000_000
+    assert proof.fields == proof.raw["fields"] == {"limit": 1}
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")], ids=repr)
+def test_a_mapping_with_what_is_no_number_is_not_genuine(number: float) -> None:
+    """Not even if somebody signed the text that Python writes for it."""
+    signed = python_signed({**APPROVAL, "fields": {"limit": number}}, SECRET)
+    with pytest.raises(ProofInvalid):
+        verify(signed, secrets=SECRET)
 
 
 def test_repr_does_not_give_the_signature_away() -> None:
