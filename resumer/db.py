@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from .pooler import refuse_transaction_pooler
 __all__ = ["SCHEMA", "Pool", "connect", "is_transient", "open_pool"]
 
 SCHEMA = "resumer"
+LIVES_SECONDS = 1.0  # for so long, one that has answered is taken to be there still
 RECONNECT_SECONDS = 5.0  # then at once again: the pool's own backoff would outlast the outage
 
 Connection = psycopg.AsyncConnection[DictRow]
@@ -56,6 +58,7 @@ async def open_pool(
         await session.look(patience)
     pool: Pool = AsyncConnectionPool(
         url,
+        connection_class=_Pooled,
         min_size=1,
         max_size=size,
         kwargs={"row_factory": dict_row, "prepare_threshold": 0},
@@ -64,10 +67,24 @@ async def open_pool(
         reconnect_timeout=RECONNECT_SECONDS,
         name=name,
         open=False,
-        check=AsyncConnectionPool.check_connection,
+        check=_check,
     )
     async with pool:
         yield pool
+
+
+class _Pooled(psycopg.AsyncConnection[DictRow]):
+    """A connection that knows when it last answered."""
+
+    answered_at = float("-inf")
+
+
+async def _check(connection: Connection) -> None:
+    """Ask whether it lives, unless it has just been asked: a resume takes one twenty times."""
+    now = time.monotonic()
+    if isinstance(connection, _Pooled) and now - connection.answered_at > LIVES_SECONDS:
+        await AsyncConnectionPool.check_connection(connection)
+        connection.answered_at = now
 
 
 def is_transient(error: BaseException) -> bool:

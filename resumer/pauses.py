@@ -7,13 +7,16 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
 from typing import Any, Literal
 
 from psycopg import sql
 
 from looppause_sdk.proof import Proof
 
-from .db import Pool
+from .db import Connection, Pool
+from .groups import Groups
 from .model import (
     AlreadyResumed,
     Failed,
@@ -89,12 +92,14 @@ class Pauses:
         )
 
     async def _record(self, values: Mapping[str, Any]) -> Receipt:
-        row = await self._one(statement("record_proof"), {**values, "delivery_id": uuid.uuid4()})
-        if row is None:
-            raise RuntimeError("record_proof.sql returns one row")
+        row = await self._recording.do({**values, "delivery_id": uuid.uuid4()})
         if row["accepted"]:
             return Receipt(values["pause_id"], "accepted")
         return Receipt(values["pause_id"], "duplicate" if row["same"] else "conflict")
+
+    @cached_property
+    def _recording(self) -> Groups[Connection, Mapping[str, Any], Mapping[str, Any]]:
+        return Groups(self.pool.connection, _record_all, key=itemgetter("pause_id"))
 
     async def load(self, pause_id: str) -> PauseRecord | None:
         """The record of an answered pause, or None."""
@@ -203,6 +208,15 @@ class Pauses:
         async with self.pool.connection() as connection:
             cursor = await connection.execute(query, parameters)
             return await cursor.fetchone()
+
+
+async def _record_all(
+    connection: Connection, proofs: Sequence[Mapping[str, Any]]
+) -> Sequence[Mapping[str, Any]]:
+    columns = {name: [proof[name] for proof in proofs] for name in proofs[0]}
+    cursor = await connection.execute(statement("record_proofs"), columns)
+    rows = {row["pause_id"]: row for row in await cursor.fetchall()}
+    return [rows[proof["pause_id"]] for proof in proofs]
 
 
 def _columns(outcome: Outcome) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Sequence
 
@@ -13,7 +14,7 @@ from .settings import Settings
 from .telemetry import get_logger
 from .tracing import exporting
 
-__all__ = ["serve", "work"]
+__all__ = ["serve", "settle_memory", "work"]
 
 SPARE_SECONDS = 5.0
 
@@ -41,6 +42,7 @@ async def serve(read: Callable[[], Settings], host: str, port: int, *, worker: b
             ) as address,
         ):
             log.info("listening", webhook=f"{address}/webhooks/looppause")
+            settle_memory()
             await stop.wait()
             resumer.drain()
             end_by_force(2 * settings.drain_seconds + SPARE_SECONDS)
@@ -59,8 +61,18 @@ async def work(read: Callable[[], Settings], metrics_host: str, metrics_port: in
             resumer.running(),
             resumer.scrape.served(metrics_host, metrics_port),
         ):
+            settle_memory()
             await stop.wait()
             end_by_force(2 * settings.drain_seconds + SPARE_SECONDS)
+
+
+def settle_memory() -> None:
+    """Keep what has been loaded from the garbage collector, now that all of it has been.
+
+    It would look through it again, for 0.1 s, about once in a thousand deliveries.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _proxies(settings: Settings) -> Sequence[str] | None:

@@ -58,40 +58,58 @@ class Resumption:
         Raises only what the database or the network being away raises: nothing is stored then,
         and the work is to be tried again.
         """
-        record = await self.pauses.load(pause_id)
-        if record is None or record.state in _NOTHING_LEFT:
-            return None
         try:
-            return await self._sought(record)
+            return await self._sought(pause_id)
         except (RemoteAway, RemoteRefused) as error:
-            away = out_of_reach(record, error, self.clock(), self.policy)
-            return await self._store(record, away, None)
+            away = error
+        return await self._conclude(
+            pause_id, lambda record: out_of_reach(record, away, self.clock(), self.policy)
+        )
 
-    async def _sought(self, record: PauseRecord) -> Outcome | None:
+    async def _sought(self, pause_id: str) -> Outcome | None:
         for kind in self.kinds:
-            places = await kind.locate(record.pause_id)
+            places = await kind.locate(pause_id)
             if isinstance(places, Parked):
-                return await self._store(record, places, None)
+                return await self._conclude(pause_id, places)
             if places:
-                return await self._located(kind, record, places)
-        return await self._store(record, early(record, self.clock(), self.policy), None)
+                return await self._located(kind, pause_id, places)
+        return await self._conclude(
+            pause_id, lambda record: early(record, self.clock(), self.policy)
+        )
 
     async def _located(
-        self, kind: Hibernating, record: PauseRecord, places: Sequence[Place]
+        self, kind: Hibernating, pause_id: str, places: Sequence[Place]
     ) -> Outcome | None:
         place = places[0]
         if len({other.thread_id for other in places}) > 1:
-            return await self._store(record, _SHARED_PAUSE, None)
+            return await self._conclude(pause_id, _SHARED_PAUSE)
         lock, patience = kind.lock_of(place), self.policy.lock_seconds
         async with self.locks.hold(lock, patience=patience) as held:
             if not held:
-                return await self._store(record, _BUSY, place)
-            # Whoever held the lock before may have done the work.
-            fresh = await self.pauses.load(record.pause_id)
-            if fresh is None or fresh.state in _NOTHING_LEFT:
+                return await self._conclude(pause_id, _BUSY, place)
+            # Not before: whoever held the lock may have done the work.
+            record = await self._unfinished(pause_id)
+            if record is None:
                 return None
-            outcome = await self._decide_and_act(kind, fresh, places)
-            return await self._store(fresh, outcome, place)
+            outcome = await self._decide_and_act(kind, record, places)
+            return await self._store(record, outcome, place)
+
+    async def _conclude(
+        self,
+        pause_id: str,
+        outcome: Outcome | Callable[[PauseRecord], Outcome],
+        place: Place | None = None,
+    ) -> Outcome | None:
+        """Store what is known without a look at the thread; None if there is nothing left to do."""
+        record = await self._unfinished(pause_id)
+        if record is None:
+            return None
+        known = outcome(record) if callable(outcome) else outcome
+        return await self._store(record, known, place)
+
+    async def _unfinished(self, pause_id: str) -> PauseRecord | None:
+        record = await self.pauses.load(pause_id)
+        return None if record is None or record.state in _NOTHING_LEFT else record
 
     async def _decide_and_act(
         self, kind: Hibernating, record: PauseRecord, places: Sequence[Place]

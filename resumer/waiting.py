@@ -23,7 +23,7 @@ from .telemetry import Seldom, get_logger
 
 __all__ = ["CHANNEL", "WaitingRoom"]
 
-CHANNEL = "procrastinate_queue_v1#resume"  # the queue that record_proof.sql writes to
+CHANNEL = "procrastinate_queue_v1#resume"  # the queue that record_proofs.sql writes to
 MOST_WAITING = 5000
 LOOK_SECONDS = 3.0  # the safety net: behind a transaction pooler, no notification comes
 GAP_SECONDS = 0.01  # between two looks: what comes in meanwhile is found by one
