@@ -30,8 +30,8 @@ from .which_graph import graph_of
 
 __all__ = ["Reconciler", "Sweep", "next_check"]
 
-PAGE = 500
-PAGES_PER_SWEEP = 200
+PAGE = 100  # some 20 ms for each step, also where millions hibernate
+PAGES_PER_SWEEP = 1000
 BATCH = 100
 IN_FLIGHT = 4
 OVERLAP = timedelta(minutes=10)

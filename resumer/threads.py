@@ -25,7 +25,6 @@ from .telemetry import get_logger
 __all__ = ["Threads", "key_range", "run_config", "was_refused"]
 
 log = get_logger()
-
 KEY_BYTES = 64
 MARK = "resumer_pause_id"
 
@@ -66,8 +65,11 @@ class Threads:
         low, high = key_range(pause_id)
         parameters = {"low": low, "high": high, "pause_id": pause_id}
         async with self.pool.connection() as connection:
-            cursor = await connection.execute(statement("locate"), parameters)
-            rows = await cursor.fetchall()
+            for most in ("100", "null"):  # hardly ever more than a hundred
+                query = statement("locate").format(most=most)
+                rows = await (await connection.execute(query, parameters)).fetchall()
+                if len(rows) < 100:
+                    break
         return [found for row in rows for found in _decode(row, pause_id, self.serializers)]
 
     async def raised_after(self, last: Raised | None, *, limit: int) -> list[Raised]:

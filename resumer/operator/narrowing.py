@@ -1,7 +1,8 @@
 """Which pauses, as SQL: every question walks one index in the order in which rows are shown.
 
 A page is the head of a merge of ordered walks, one for each state. What no index can narrow is
-looked for among the newest `MOST_EXAMINED` pauses that an index finds, and no further.
+looked for among the newest `MOST_EXAMINED` pauses that an index finds, and no further; for a page,
+which leads on to the next, among as many as take a moment.
 """
 
 from __future__ import annotations
@@ -21,9 +22,19 @@ from resumer.model import State
 
 from .views import Filter, Row
 
-__all__ = ["MOST_EXAMINED", "ROW", "Key", "Narrowed", "is_storable", "narrowed", "row_of"]
+__all__ = [
+    "FOR_A_PAGE",
+    "MOST_EXAMINED",
+    "ROW",
+    "Key",
+    "Narrowed",
+    "is_storable",
+    "narrowed",
+    "row_of",
+]
 
 MOST_EXAMINED = 50_000
+FOR_A_PAGE = 5_000
 
 ROW = sql.SQL(
     "pause_id, state, outcome, decision, responder, agent_id, thread_id,"
@@ -76,31 +87,35 @@ class Key:
 
 @dataclass(frozen=True)
 class Narrowed:
-    """The pauses that are wanted, as conditions for each walk and what to look for among them."""
+    """The pauses that are wanted, as conditions for each walk and what to look for among them.
+
+    That is looked for among the newest `examined` that the walks find.
+    """
 
     walks: tuple[sql.Composed, ...]
     looked_for: sql.Composed | None
     values: dict[str, Any]
+    examined: int
 
     @property
     def is_cut(self) -> bool:
-        """Whether no more than the newest `MOST_EXAMINED` that an index finds are looked at."""
+        """Whether no more than the newest `examined` that an index finds are looked at."""
         return self.looked_for is not None
 
     def newest(self, columns: sql.Composable, limit: int) -> tuple[sql.Composed, dict[str, Any]]:
         """The query for the newest of them, and its parameters."""
         if self.looked_for is None:
             return self._merged(columns, limit), self.values
-        examined = self._merged(sql.SQL("*"), MOST_EXAMINED)
+        examined = self._merged(sql.SQL("*"), self.examined)
         query = sql.SQL("select {} from ({}) as examined where {} {} limit {}")
         parts = (columns, examined, self.looked_for, _NEWEST_FIRST, sql.Literal(limit))
         return query.format(*parts), self.values
 
     def last_examined(self) -> tuple[sql.Composed, dict[str, Any]]:
         """The query for the last pause that is looked at; no row if they all are."""
-        merged = self._merged(sql.SQL("created_at, pause_id"), MOST_EXAMINED)
+        merged = self._merged(sql.SQL("created_at, pause_id"), self.examined)
         query = sql.SQL("{} offset {}")
-        return query.format(merged, sql.Literal(MOST_EXAMINED - 1)), self.values
+        return query.format(merged, sql.Literal(self.examined - 1)), self.values
 
     def _merged(self, columns: sql.Composable, limit: int) -> sql.Composed:
         # Each walk has the order and the limit, too: so the planner merges, and does not sort.
@@ -111,8 +126,14 @@ class Narrowed:
         return sql.SQL("select {} from ({}) as merged {}").format(columns, walks, end)
 
 
-async def narrowed(connection: Connection, wanted: Filter, after: Key | None = None) -> Narrowed:
-    """The pauses that are wanted and older than `after`.
+async def narrowed(
+    connection: Connection,
+    wanted: Filter,
+    after: Key | None = None,
+    *,
+    examined: int | None = None,
+) -> Narrowed:
+    """The pauses that are wanted and older than `after`, looked for among `MOST_EXAMINED` at most.
 
     A text that is the id of a pause or thread means just that, however old it is.
     """
@@ -121,7 +142,8 @@ async def narrowed(connection: Connection, wanted: Filter, after: Key | None = N
         cursor = await connection.execute(_NAMED, {"text": wanted.text})
         row = await cursor.fetchone()
         named = row["name"] if row else None
-    return _narrowed(wanted, after, named)
+    most = min(examined or MOST_EXAMINED, MOST_EXAMINED)
+    return _narrowed(wanted, after, named, most)
 
 
 def row_of(row: Mapping[str, Any]) -> Row:
@@ -130,7 +152,7 @@ def row_of(row: Mapping[str, Any]) -> Row:
     return Row(**{**row, "state": State(row["state"]), "recipients": recipients})
 
 
-def _narrowed(wanted: Filter, after: Key | None, named: str | None) -> Narrowed:
+def _narrowed(wanted: Filter, after: Key | None, named: str | None, examined: int) -> Narrowed:
     given = {name: getattr(wanted, name, None) for name in _INDEXED}
     looked_for: list[sql.Composable] = []
     if named and given[named] is None:
@@ -149,17 +171,20 @@ def _narrowed(wanted: Filter, after: Key | None, named: str | None) -> Narrowed:
         "key_at": after and after.created_at,
         "key_id": after and after.pause_id,
     }
-    return Narrowed(walks, sql.SQL(" and ").join(looked_for) if looked_for else None, values)
+    found_by_looking = sql.SQL(" and ").join(looked_for) if looked_for else None
+    return Narrowed(walks, found_by_looking, values, examined)
 
 
 def _in_time(wanted: Filter, after: Key | None) -> list[sql.Composable]:
     conditions: list[sql.Composable] = []
     if wanted.created_after is not None:
         conditions.append(sql.SQL("created_at >= %(created_after)s"))
-    if wanted.created_before is not None:
-        conditions.append(sql.SQL("created_at < %(created_before)s"))
-    if after is not None:
+    before = wanted.created_before
+    # Only the nearer of the two: given both, the index is walked from the later one on.
+    if after is not None and (before is None or after.created_at < before):
         conditions.append(sql.SQL("(created_at, pause_id) < (%(key_at)s, %(key_id)s)"))
+    elif before is not None:
+        conditions.append(sql.SQL("created_at < %(created_before)s"))
     return conditions
 
 

@@ -15,7 +15,7 @@ from resumer.db import Connection, Pool
 
 from .facts import Surroundings
 from .glance import glance, part
-from .narrowing import ROW, Key, Narrowed, narrowed, row_of
+from .narrowing import FOR_A_PAGE, ROW, Key, Narrowed, narrowed, row_of
 from .views import Busy, Conflict, Detail, Event, Filter, Held, Overview, Page, Row, Worker
 
 __all__ = ["MOST_ROWS", "Reading"]
@@ -58,7 +58,7 @@ class Reading:
         limit = max(1, min(limit, MOST_ROWS))
         after = Key.of(cursor) if cursor else None
         async with self._asking() as connection:
-            found = await narrowed(connection, wanted, after)
+            found = await narrowed(connection, wanted, after, examined=FOR_A_PAGE)
             rows = await _rows(connection, *found.newest(ROW, limit + 1))
             shown = tuple(map(row_of, rows[:limit]))
             if len(rows) > limit:

@@ -130,6 +130,19 @@ async def test_pages_have_each_pause_once_the_newest_first(
             assert await reading.count(wanted, most=3) == min(3, len(expected)), wanted
 
 
+async def test_a_text_is_looked_for_page_by_page(
+    reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page looks at a part of what is counted, and leads on where it finds nothing."""
+    wanted = Filter(text="Pay 500 EUR")
+    assert await reading.count(wanted) == 1
+    monkeypatch.setattr("resumer.operator.reading.FOR_A_PAGE", 40)
+    first = await reading.page(wanted)
+    assert (first.rows, first.next_cursor is None) == ((), False)
+    assert len(await all_pages(reading, wanted, 50)) == 1
+    assert await reading.count(wanted) == 1
+
+
 async def test_a_period_has_its_first_moment_and_not_its_last(reading: Reading) -> None:
     """`created_after` includes its moment, `created_before` does not."""
     everything = await all_pages(reading, Filter(), 500)
