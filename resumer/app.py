@@ -33,7 +33,6 @@ from .operator.reading import Reading
 from .pauses import Pauses
 from .readiness import Readiness, require
 from .receive import receive
-from .resuming import open_witness, resuming
 from .scrape import Scrape
 from .settings import Settings
 from .telemetry import get_logger
@@ -255,6 +254,9 @@ class Resumer:
             yield pool
 
     async def _enter_worker(self, stack: AsyncExitStack, intake: Intake) -> Callable[[], bool]:
+        # LangGraph and Procrastinate: half of the start and of the memory, and web needs neither.
+        from .resuming import open_witness, resuming  # noqa: PLC0415 - as above
+
         witness = await stack.enter_async_context(
             open_witness(
                 self.settings,

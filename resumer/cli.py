@@ -15,13 +15,10 @@ import typer
 
 from looppause_sdk.errors import LoopPauseError
 
-from . import processes
 from .commands import add_pause_commands, add_trial_commands
-from .commands.emulating import emulate
 from .commands.options import Database, FlowNames, GraphNames, Host, Port
-from .emulator import PauseFileError, open_emulator
+from .commands.refusal import CommandRefused
 from .errors import ResumerError
-from .migrate import migrate as run_migrations
 from .misspelt import warn_of_misspelt
 from .node_threads import NodeThreads
 from .settings import Settings
@@ -52,7 +49,7 @@ def main() -> None:
     """Run the command; every expected failure is one line that says what to do."""
     try:
         app()
-    except (ResumerError, LoopPauseError, PauseFileError) as error:
+    except (ResumerError, LoopPauseError) as error:
         typer.secho(f"resumer: {error}", fg=typer.colors.RED, err=True)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -187,12 +184,16 @@ def serve(
     flow: FlowNames = None,
 ) -> None:
     """Receive proofs and resume threads, in one process."""
+    from . import processes
+
     _run(processes.serve(partial(_settings, database_url, graph, flow), host, port, worker=True))
 
 
 @app.command()
 def web(host: Host = "127.0.0.1", port: Port = 8000, database_url: Database = None) -> None:
     """Receive proofs only; `resumer worker` resumes the threads."""
+    from . import processes
+
     _run(processes.serve(partial(_settings, database_url), host, port, worker=False))
 
 
@@ -210,6 +211,8 @@ def worker(
     ] = "127.0.0.1",
 ) -> None:
     """Resume threads only; `resumer web` receives the proofs."""
+    from . import processes
+
     _run(processes.work(partial(_settings, database_url, graph, flow), metrics_host, metrics_port))
 
 
@@ -226,6 +229,8 @@ def migrate(
     ] = False,
 ) -> None:
     """Create or upgrade the tables and the index. Safe to repeat, from several replicas too."""
+    from .migrate import migrate as run_migrations
+
     urls = Settings.database_urls(database_url, checkpoint_url)
     _run(run_migrations(*urls, finish=finish))
     typer.echo("migrated")
@@ -252,8 +257,16 @@ def emulator(
     ] = None,
 ) -> None:
     """A local LoopPause to develop against: its API, an inbox page, signed webhooks."""
-    with open_emulator(scheme=_scheme(scheme), secret=secret, api_key=api_key, file=file) as local:
-        _run(emulate(local, host, port, made_up={"key": api_key is None, "secret": secret is None}))
+    from .commands.emulating import emulate
+    from .emulator import PauseFileError, open_emulator
+
+    made_up = {"key": api_key is None, "secret": secret is None}
+    keys = {"scheme": _scheme(scheme), "secret": secret, "api_key": api_key}
+    try:
+        with open_emulator(**keys, file=file) as local:
+            _run(emulate(local, host, port, made_up=made_up))
+    except PauseFileError as error:
+        raise CommandRefused(str(error)) from error
 
 
 add_trial_commands(app)

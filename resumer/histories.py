@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, Literal
 
 import psycopg
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.types.json import Jsonb
 
 from .db import Pool
@@ -123,6 +122,9 @@ class Histories:
         return row
 
     async def _prune(self, thread_id: str) -> Left | None:
+        # LangGraph takes half a second to import, and `resumer --help` imports this.
+        from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver  # noqa: PLC0415 - as above
+
         try:
             await AsyncPostgresSaver(self.checkpoints).aprune([thread_id], strategy="keep_latest")
         except NotImplementedError:

@@ -16,7 +16,6 @@ from .db import SCHEMA, Connection, connect
 from .errors import DatabaseNotReady
 from .pooler import refuse_transaction_pooler
 from .queue_schema import check_queue_migrated, migrate_queue
-from .savers import create_checkpoint_tables
 from .schema_change import build_index, change
 from .sql import migrations, statement
 from .telemetry import get_logger
@@ -57,6 +56,9 @@ async def _migrate_ours(url: str, *, finish: bool) -> None:
 
 
 async def _migrate_checkpoints(url: str) -> None:
+    # LangGraph takes half a second to import, and whoever only checks needs none of it.
+    from .savers import create_checkpoint_tables  # noqa: PLC0415 - as above
+
     async with _alone(url) as connection:
         await create_checkpoint_tables(connection)
         await connection.execute(statement("pause_index"))

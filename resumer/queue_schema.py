@@ -9,9 +9,8 @@ from __future__ import annotations
 from importlib.metadata import version
 from itertools import takewhile
 from pathlib import Path
-from typing import LiteralString
+from typing import TYPE_CHECKING, LiteralString
 
-from procrastinate.schema import SchemaManager
 from psycopg import errors
 
 from .db import Connection
@@ -19,6 +18,9 @@ from .errors import DatabaseNotReady
 from .schema_change import change
 from .sql import statement
 from .telemetry import get_logger
+
+if TYPE_CHECKING:
+    from procrastinate.schema import SchemaManager
 
 __all__ = ["check_queue_migrated", "migrate_queue", "scripts", "waiting_scripts"]
 
@@ -91,7 +93,7 @@ async def _begin(connection: Connection) -> None:
     cursor = await connection.execute("select to_regclass('procrastinate_jobs') as found")
     row = await cursor.fetchone()
     if not row or not row["found"]:
-        schema = SchemaManager.get_schema()
+        schema = _shipped().get_schema()
         await change(connection, "of the queue", schema, _RECORD, {"names": scripts()})
         log.info("procrastinate_schema_created")
         return
@@ -126,7 +128,13 @@ def _version(name: str) -> str:
 
 
 def _folder() -> Path:
-    return Path(SchemaManager.get_migrations_path())
+    return Path(_shipped().get_migrations_path())
+
+
+def _shipped() -> type[SchemaManager]:
+    from procrastinate.schema import SchemaManager  # noqa: PLC0415 - loads all of Procrastinate
+
+    return SchemaManager
 
 
 def _script(name: str) -> LiteralString:

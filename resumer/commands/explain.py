@@ -25,7 +25,6 @@ from resumer.operator.explaining import (
 from resumer.operator.explaining import explain as explain_pause
 from resumer.operator.facts import Fact
 from resumer.operator.reading import Reading
-from resumer.operator.shapes import json_of
 from resumer.operator.views import Detail, Filter
 
 from .given import checked
@@ -88,6 +87,8 @@ def _as_json(name: str, known: Known, now: datetime) -> None:
 def _told(
     pause_id: str | None, pause: Detail | None, explanation: Explanation
 ) -> Mapping[str, Any]:
+    from resumer.operator.shapes import json_of  # noqa: PLC0415 - loads pydantic, for --json
+
     return {
         "pause_id": pause_id,
         "thread_id": pause and pause.row.thread_id,

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,6 @@ from resumer.db import open_pool
 from resumer.environment import EnvironmentReader
 from resumer.model import utc_now
 from resumer.operator.wording import moment
-from resumer.retention import Retention
 from resumer.settings import Settings
 
 from .dev_env import environment
@@ -26,6 +25,9 @@ from .progress import counting
 from .refusal import CommandRefused
 from .service import Service, ask, reach
 from .shown import echo_json
+
+if TYPE_CHECKING:
+    from resumer.retention import Retention
 
 __all__ = ["prune"]
 
@@ -156,6 +158,8 @@ async def _prune(service: Service, task: _Task, ended: int) -> tuple[int, int]:
 
 @asynccontextmanager
 async def _retention(service: Service, task: _Task) -> AsyncIterator[Retention]:
+    from resumer.retention import Retention  # noqa: PLC0415 - loads LangGraph, which --help need not
+
     await reach(task.checkpoint_url)
     pool, named = service.exporting.pool, service.exporting.named
     async with open_pool(task.checkpoint_url, size=1, name="checkpoints") as checkpoints:

@@ -5,35 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import psycopg
 import typer
 
-from resumer.db import SCHEMA, Pool, open_pool
-from resumer.errors import DatabaseNotReady
-from resumer.flows import FlowPauses, Flows
-from resumer.graphs import Graphs
-from resumer.intake import Intake
-from resumer.migrate import check_checkpoints_migrated, check_migrated
-from resumer.pauses import Pauses
-from resumer.reconcile import Reconciler, Sweep
-from resumer.remote import open_remotes
 from resumer.settings import Settings
-from resumer.sweeping import open_reconciler
 from resumer.telemetry import log_to
-from resumer.threads import Threads
-from resumer.watchlist import Watchlist
 
 from .options import Database
-from .service import reach
 from .shown import echo_json
 
-__all__ = ["reconcile"]
+if TYPE_CHECKING:
+    from resumer.reconcile import Sweep
 
-CONNECTIONS = 6  # the sweep's own lock holds one
+__all__ = ["reconcile"]
 
 
 def reconcile(
@@ -50,6 +36,8 @@ def reconcile(
     taken up again is resumed by the workers. Safe to repeat. Exit code 0 if it swept, 1 if another
     process was sweeping just then, 2 if it cannot be done as called.
     """
+    from .one_sweep import sweep  # noqa: PLC0415 - loads LangGraph, which --help need not
+
     if not once:
         raise typer.BadParameter(
             "say --once; workers sweep by themselves, every RESUMER_RECONCILE_SECONDS"
@@ -57,56 +45,13 @@ def reconcile(
     log_to(level="WARNING")
     # Not over what `resumer dev` has left: LoopPause's word and the database must belong together.
     settings = Settings.from_env(os.environ, database_url=database_url)
-    swept = asyncio.run(_sweep(settings))
+    swept = asyncio.run(sweep(settings))
     if as_json:
         echo_json({"swept": swept is not None, **(asdict(swept) if swept else {})})
     else:
         for line in _told(swept, asks=settings.api_key is not None):
             typer.echo(line)
     raise typer.Exit(0 if swept else 1)
-
-
-async def _sweep(settings: Settings) -> Sweep | None:
-    for url in dict.fromkeys((settings.database_url, settings.checkpoints_at)):
-        await reach(url)
-    async with AsyncExitStack() as stack:
-        try:
-            return await (await _enter(stack, settings)).sweep()
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise DatabaseNotReady(
-                "the database went away meanwhile: what is repaired stays so, run it again"
-            ) from error
-
-
-async def _enter(stack: AsyncExitStack, settings: Settings) -> Reconciler:
-    url = settings.checkpoints_at
-    ours = await stack.enter_async_context(
-        open_pool(settings.database_url, size=CONNECTIONS, schema=SCHEMA, name="cli")
-    )
-    theirs = await stack.enter_async_context(open_pool(url, size=CONNECTIONS, name="checkpoints"))
-    await _check(ours, theirs)
-    graphs, flows = Graphs(settings.local_graphs), Flows(settings.flows)
-    await stack.enter_async_context(graphs.running())
-    loaded = await graphs.load_all()
-    await flows.load_all()
-    return await stack.enter_async_context(
-        open_reconciler(
-            settings,
-            watchlist=Watchlist(ours),
-            intake=Intake(Pauses(ours), settings.signing_secrets, settings.public_keys),
-            threads=Threads.of(theirs, loaded, settings.serializer),
-            graphs=graphs,
-            flows=FlowPauses(theirs, flows, url),
-            remotes=await stack.enter_async_context(open_remotes(settings, ours)),
-        )
-    )
-
-
-async def _check(ours: Pool, theirs: Pool) -> None:
-    async with ours.connection() as connection:
-        await check_migrated(connection)
-    async with theirs.connection() as connection:
-        await check_checkpoints_migrated(connection)
 
 
 def _told(swept: Sweep | None, *, asks: bool) -> Iterator[str]:

@@ -24,7 +24,6 @@ from .refusal import CommandRefused
 from .replies import LONGEST_BODY, Reply, meaning, next_step
 from .shown import echo_json, printable
 from .target import DEFAULT_URL, Target, target
-from .unanswered import unanswered
 
 __all__ = ["trigger"]
 
@@ -115,6 +114,8 @@ def _pause(kind: Kind, receiver: Target, database_url: str | None, env: Mapping[
             "say which pause to answer with --pause-id; or set RESUMER_DATABASE_URL, and the one "
             "that waits there is answered"
         )
+    from .unanswered import unanswered  # noqa: PLC0415 - loads LangGraph, which --help need not
+
     urls = Settings.database_urls(database_url, None, env)
     waiting = asyncio.run(unanswered(*urls, limit=MOST_NAMED + 1))
     if len(waiting) == 1:

@@ -17,7 +17,8 @@ import pytest
 from looppause_sdk.proof import key_id
 from looppause_sdk.testing import FakeLoopPause
 from resumer import Resumer
-from resumer.commands.doctor import Finding, Subject, examine, subject_from
+from resumer.commands.doctor import Finding, Subject, subject_from
+from resumer.commands.doctor.examine import examine
 from resumer.commands.doctor.graphs import check_graphs
 from resumer.commands.doctor.keys import check_keys, strength_bits
 from resumer.commands.doctor.langgraph import check_langgraph

@@ -8,7 +8,8 @@ from pathlib import Path
 import procrastinate.schema
 import pytest
 
-from resumer.commands.doctor import examine, subject_from
+from resumer.commands.doctor import subject_from
+from resumer.commands.doctor.examine import examine
 from resumer.db import connect
 from resumer.errors import DatabaseNotReady
 from resumer.migrate import check_migrated, migrate

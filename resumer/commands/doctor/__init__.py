@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from .command import doctor
-from .examine import examine
 from .finding import Finding
 from .subject import Subject, subject_from
 
-__all__ = ["Finding", "Subject", "doctor", "examine", "subject_from"]
+__all__ = ["Finding", "Subject", "doctor", "subject_from"]

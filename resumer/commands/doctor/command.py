@@ -18,7 +18,6 @@ from resumer.commands.dev_env import DEV_FILE
 from resumer.commands.shown import echo_json, printable
 from resumer.settings import Settings
 
-from .examine import examine
 from .finding import Finding
 from .subject import subject_from
 
@@ -51,6 +50,8 @@ def doctor(
     Changes nothing and prints no secret. Run it in the environment of a worker. Exit code 0 if
     nothing failed (warnings are allowed), 1 if something did.
     """
+    from .examine import examine  # noqa: PLC0415 - loads LangGraph, which --help need not
+
     given = {
         "database_url": database_url,
         "graphs": Settings.graphs_from(",".join(graph)) if graph else None,

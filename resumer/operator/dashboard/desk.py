@@ -11,7 +11,6 @@ from resumer.graphs import Graphs
 from resumer.operator.acting import Acting
 from resumer.operator.api import Operating
 from resumer.operator.reading import Reading
-from resumer.savers import HostsOwn
 from resumer.settings import Settings
 
 from .thread_views import ThreadViews
@@ -56,6 +55,8 @@ class Desks:
         if not settings.tokens or not settings.graphs:
             yield
             return
+        from resumer.savers import HostsOwn  # noqa: PLC0415 - loads LangGraph, for graphs to show
+
         serializer = HostsOwn.of(settings).serializer(settings)
         async with open_pool(
             settings.checkpoints_at, size=CONNECTIONS, name="thread views", patience=PATIENCE

@@ -15,7 +15,6 @@ from typing import Any
 from resumer.db import Pool
 from resumer.graphs import Graphs
 from resumer.model import Found
-from resumer.threads import Threads
 from resumer.which_graph import graph_of
 
 from .graph_layout import Drawing, Edge, lay_out
@@ -83,6 +82,8 @@ class ThreadViews:
             return ThreadView(problem=f"{type(error).__name__}: {error}"[:500])
 
     async def _look(self, pause_id: str, agent_id: str | None, thread_id: str | None) -> ThreadView:
+        from resumer.threads import Threads  # noqa: PLC0415 - loads LangGraph, for graphs to show
+
         loaded = [await self._load(name) for name in self.graphs.names_for(agent_id)]
         threads = Threads.of(self.pool, loaded, self.serializer)
         places = await threads.locate(pause_id)
