@@ -32,7 +32,7 @@ from tests.faults.verdict import Verdict
 
 # Threads begin in the first part of the time; the faults end when all are answered.
 LOADING, STRIKING = 0.55, 0.75
-SETTINGS = {
+SETTINGS: Any = {  # each a variable of the replicas
     "RESUMER_CONCURRENCY": "8",
     "RESUMER_DRAIN_SECONDS": "15",
     "RESUMER_RECONCILE_SECONDS": "2",

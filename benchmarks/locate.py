@@ -1,10 +1,18 @@
 """What it costs to find a pause's thread, and to find what waits, as threads pile up.
 
-    python3 -m uv run benchmarks/locate.py --threads 100000 1000000
+    python3 -m uv run benchmarks/locate.py --threads 10000 1000000 10000000
 
-Fills the checkpointer's own tables with hibernating threads (and as many that have moved on),
-builds the indexes as `resumer migrate` does, and times each statement against the same one
-without its index, in the same run.
+Each size is a database of its own in one embedded PostgreSQL as it is shipped, so that the same
+statement is timed on all sizes in turns: `locate_ms` finds random pauses one after another, in the
+warm (what is read is in the machine's memory, mostly outside PostgreSQL's own 128 MB) and right
+after a restart with none of the files in memory (`cold`, as far as the disk below has no memory of
+its own). `page_ms` is one page of the sweep's reading of interrupts, its decoding included.
+
+What the indexes cost whoever writes an interrupt: `aput_writes` of LangGraph's own
+`AsyncPostgresSaver` (over a pool, as https://docs.langchain.com/oss/python/langgraph/persistence
+sets it up) with our indexes and without, in turns, by one writer and by several. An index is
+switched off in the catalog, since to drop and to build one of ten million rows each turn would
+measure that.
 """
 
 from __future__ import annotations
@@ -12,159 +20,253 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.types import Interrupt
+from langgraph.checkpoint.base.id import uuid6
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
+from benchmarks.hibernating import (
+    Filled,
+    checkpoint_id_of,
+    evict,
+    fill,
+    interrupt,
+    pause_id_of,
+    timed,
+    warm,
+)
+from benchmarks.report import percentile, report
 from resumer.db import Connection, connect, open_pool
 from resumer.embedded import embedded_postgres
-from resumer.migrate import migrate
-from resumer.sql import statement
+from resumer.migrate import INDEXES
+from resumer.model import Raised
+from resumer.reconcile import PAGE
 from resumer.threads import Threads
 
-LOOKUPS = 300
-PAGE = 500
-HERE = Path(__file__).parent
+LOOKUPS = 200
+ROUNDS = 10
+PAGES = 50
+WRITES = 80
+WRITERS = 8
+WRITE_TURNS = 60
+RNG = random.Random(1)
 
-FILL = """
-with ids as (
-    select n, lpad(n::text, 12, '0') as name,
-        '1f1e68e5-' || lpad(to_hex(n / 65536), 4, '0') || '-6' || lpad(to_hex(n %% 4096), 3, '0')
-            || '-8000-' || lpad(n::text, 12, '0') as checkpoint_id
-    from generate_series(%(first)s::int, %(last)s::int) as n
-),
-stored as (
-    insert into checkpoints (thread_id, checkpoint_id, type, checkpoint, metadata)
-    select 'thread-' || name, checkpoint_id, 'json', '{"v": 4, "channel_versions": {}}', '{}'
-    from ids
-),
-moved_on as (
-    insert into checkpoints (thread_id, checkpoint_id, type, checkpoint, metadata)
-    select 'thread-' || name, 'f' || checkpoint_id, 'json', '{"v": 4, "channel_versions": {}}', '{}'
-    from ids where n %% 2 = 1
-)
-insert into checkpoint_writes
-    (thread_id, checkpoint_id, task_id, idx, channel, type, blob, task_path)
-select 'thread-' || name, checkpoint_id, 'task-' || name, -3, '__interrupt__', 'msgpack',
-    overlay(%(blob)s::bytea placing convert_to(name, 'UTF8') from %(at)s::int), ''
-from ids
+SWITCH = """
+update pg_index set indisready = %(on)s, indisvalid = %(on)s
+where indexrelid = any(%(names)s::regclass[])
 """
+WRITTEN = "benchmark"
 
 
-async def main(sizes: list[int]) -> None:
-    """Fill up to each size in turn and measure there."""
-    results = []
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder,
-        embedded_postgres(Path(folder)) as url,
-    ):
-        await migrate(url, url)
-        async with await connect(url) as connection:
-            for filled, size in pairwise([0, *sorted(sizes)]):
-                await fill(connection, filled, size)
-                results.append(await measure(connection, url, size))
-                show(results[-1])
-    (HERE / "locate.json").write_text(json.dumps(results, indent=2) + "\n")
+async def main(sizes: list[int], folder: Path | None) -> None:
+    """Fill a database of each size, unless that was done before, then measure them in turns."""
+    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as temporary:
+        data = folder or Path(temporary)
+        notes = data / "bench_seen.json"
+        if not notes.exists():
+            with embedded_postgres(data) as url:
+                seen = {size: await fill(url, size, without_index) for size in sorted(sizes)}
+            notes.write_text(json.dumps(seen))
+        await asyncio.to_thread(evict, data)
+        with embedded_postgres(data) as url:
+            filled = json.loads(notes.read_text())
+            made = [Filled(url, int(size), filled[size]) for size in filled]
+            results = await measure(made, data)
+    report("locate", {"sizes": results, "p99_ratio": ratio_of(results)})
 
 
-async def fill(connection: Connection, first: int, last: int) -> None:
-    """Threads number `first` to `last`: each hibernated once, every other has moved on since."""
-    value = {
-        "pause_id": "pause_" + "0" * 12,
-        "agent_id": "procurement",
-        "action": {"type": "payment", "description": "Pay 12450 EUR to Acme Corp"},
-        "action_digest": "0" * 64,
-        "expires_at": "2026-11-23T16:16:10Z",
-    }
-    blob = JsonPlusSerializer().dumps_typed([Interrupt(value=value, id="0" * 32)])[1]
-    at = blob.index(b"pause_" + b"0" * 12) + len("pause_") + 1
-    for start in range(first, last, 100_000):
-        end = min(start + 100_000, last) - 1
-        await connection.execute(FILL, {"first": start, "last": end, "blob": blob, "at": at})
-    await connection.execute("vacuum (analyze) checkpoint_writes")
-    await connection.execute("vacuum (analyze) checkpoints")
+def ratio_of(results: Sequence[dict[str, Any]]) -> float:
+    """How much longer the slowest hundredth takes at the largest size than at the smallest."""
+    first, last = (float(result["locate_ms"]["p99"]) for result in (results[0], results[-1]))
+    return round(last / first, 2)
 
 
-async def measure(connection: Connection, url: str, size: int) -> dict[str, Any]:
-    """Times in milliseconds, at this size."""
-    result: dict[str, Any] = {"threads": size, "checkpoints": size + size // 2}
-    for name in ("locate", "waiting"):
-        await connection.execute(f"drop index resumer_{name}_idx")
-    async with open_pool(url, size=2, name="bench") as pool:
+async def without_index(url: str) -> float:
+    """Milliseconds of a look-up before our indexes are built."""
+    async with open_pool(url, size=1, name="bench") as pool, await connect(url) as connection:
+        [pause_id] = await pause_id_of(connection, [0])
+        look = partial(Threads(pool).locate, pause_id)
+        return round(statistics.median([await timed(look, digits=6) for _ in range(3)]) * 1000, 1)
+
+
+async def measure(made: Sequence[Filled], folder: Path) -> list[dict[str, Any]]:
+    """Everything, in milliseconds and megabytes, for each size."""
+    cold = [milliseconds(await look_up(filled, LOOKUPS)) for filled in made]
+    for filled in made:
+        await warm(folder, filled.url)
+    looks: list[list[float]] = [[] for _ in made]
+    for number in range(ROUNDS):
+        for times, filled in zip(looks, made, strict=True):
+            times.extend(await look_up(filled, LOOKUPS, seed=100 + number))
+    return [
+        {
+            "threads": filled.threads,
+            "checkpoints": filled.threads + filled.threads // 2,
+            "locate_ms": milliseconds(looks[at]),
+            "locate_cold_ms": cold[at],
+            "locate_without_index_ms": filled.seen["before"],
+            **{f"{name}_index": filled.seen["indexes"][name] for name in INDEXES},
+            "tables_mb": filled.seen["mb"],
+            "fill_s": filled.seen["fill_s"],
+            "page_ms": milliseconds(await read_pages(filled)),
+            "interrupt_write": await write_cost(filled),
+        }
+        for at, filled in enumerate(made)
+    ]
+
+
+async def look_up(filled: Filled, count: int, *, seed: int = 1) -> list[float]:
+    """Seconds that each of so many look-ups of random pauses took, on a new connection."""
+    numbers = random.Random(seed).choices(range(filled.threads), k=count)
+    async with open_pool(filled.url, size=1, name="bench") as pool:
+        async with await connect(filled.url) as connection:
+            pauses = await pause_id_of(connection, numbers)
         threads = Threads(pool)
-        step = max(1, size // LOOKUPS)
-        pauses = [f"pause_{number:012d}" for number in range(0, size, step)][:LOOKUPS]
-        without = [await timed(lambda: threads.locate(pauses[-1])) for _ in range(3)]
-        for name in ("locate", "waiting"):
-            script = statement(f"{name}_index")
-            built = await timed(partial(connection.execute, script))
-            cursor = await connection.execute(
-                f"select pg_relation_size('resumer_{name}_idx') / 1048576.0 as mb"
-            )
-            row = await cursor.fetchone()
-            result[f"{name}_index"] = {
-                "build_s": round(built / 1000, 1),
-                "mb": round(float(row["mb"]), 1) if row else None,
+        for _ in range(10):  # PostgreSQL plans a statement that is new to a connection
+            await threads.locate("pause_of_nobody")
+        times = []
+        for pause_id in pauses:
+            start = time.perf_counter()
+            found = await threads.locate(pause_id)
+            times.append(time.perf_counter() - start)
+            assert len(found) == 1, pause_id
+        return times
+
+
+async def read_pages(filled: Filled) -> list[float]:
+    """Seconds for each page of interrupts: some from the first, some in the middle, the last."""
+    times: list[float] = []
+    async with (
+        open_pool(filled.url, size=1, name="bench") as pool,
+        await connect(filled.url) as connection,
+    ):
+        threads = Threads(pool)
+        for start in (0, filled.threads // 2, max(0, filled.threads - PAGES * PAGE)):
+            checkpoint_id = await checkpoint_id_of(connection, start)
+            last = Raised(checkpoint_id, "", "", pending=False, interrupts=())
+            for _ in range(PAGES):
+                began = time.perf_counter()
+                page = await threads.raised_after(last, limit=PAGE)
+                times.append(time.perf_counter() - began)
+                if len(page) < PAGE:
+                    break
+                last = page[-1]
+    return times
+
+
+async def write_cost(filled: Filled) -> dict[str, Any]:
+    """Writes with our indexes next to writes without, by one writer and by `WRITERS`."""
+    one, several = _Turns(), _Turns()
+    async with (
+        open_pool(filled.url, size=WRITERS, name="bench") as pool,
+        await connect(filled.url) as connection,
+    ):
+        savers = [AsyncPostgresSaver(pool) for _ in range(WRITERS)]
+        await write_all(savers, WRITES)
+        for number in range(WRITE_TURNS):
+            for indexed in (True, False) if number % 2 else (False, True):
+                async with indexes(connection, on=indexed):
+                    await one.take(connection, savers[:1], indexed=indexed)
+                    await several.take(connection, savers, indexed=indexed)
+        await connection.execute("delete from checkpoint_writes where task_path = %s", (WRITTEN,))
+    return {"one_writer": one.compared(), f"{WRITERS}_writers": several.compared()}
+
+
+class _Turns:
+    """Turns of writing: seconds of each write, of each turn, and bytes of log for each turn."""
+
+    def __init__(self) -> None:
+        self._writes: dict[bool, list[float]] = {True: [], False: []}
+        self._turns: dict[bool, list[float]] = {True: [], False: []}
+        self._bytes: dict[bool, list[float]] = {True: [], False: []}
+
+    async def take(
+        self, connection: Connection, savers: Sequence[AsyncPostgresSaver], *, indexed: bool
+    ) -> None:
+        before, start = await wal_bytes(connection), time.perf_counter()
+        self._writes[indexed] += await write_all(savers, WRITES)
+        self._turns[indexed].append(time.perf_counter() - start)
+        self._bytes[indexed].append(await wal_bytes(connection) - before)
+
+    def compared(self) -> dict[str, float]:
+        """With the indexes over without: of the median write, and of the median turn."""
+        writes, turns, log = (
+            {on: statistics.median(each[on]) for on in (True, False)}
+            for each in (self._writes, self._turns, self._bytes)
+        )
+        return {
+            "ratio": round(turns[True] / turns[False], 3),
+            "ratio_of_median_write": round(writes[True] / writes[False], 3),
+            "ms_with": round(writes[True] * 1000, 3),
+            "ms_without": round(writes[False] * 1000, 3),
+            "log_bytes_with": round(log[True] / WRITES),
+            "log_bytes_without": round(log[False] / WRITES),
+        }
+
+
+async def write_all(savers: Sequence[AsyncPostgresSaver], count: int) -> list[float]:
+    """So many interrupts, each of a new thread, by all the savers at once; seconds of each."""
+    times: list[float] = []
+
+    async def some(saver: AsyncPostgresSaver) -> None:
+        for _ in range(count // len(savers)):
+            where = {
+                "thread_id": str(uuid.UUID(int=RNG.getrandbits(128))),
+                "checkpoint_ns": "",
+                "checkpoint_id": str(uuid6()),
             }
-        await connection.execute("analyze checkpoint_writes")
-        found = [await timed(partial(threads.locate, pause)) for pause in pauses]
-        result["locate_ms"] = percentiles(found)
-        result["locate_without_index_ms"] = round(statistics.median(without), 1)
-        pages, waiting = await read_pages(threads)
-        result["page_ms"] = percentiles(pages)
-        result["pages"], result["waiting"] = len(pages), waiting
-        result["full_reading_s"] = round(sum(pages) / 1000, 1)
-    return result
+            raised = interrupt(f"pause_{RNG.getrandbits(128):032x}")
+            start = time.perf_counter()
+            await saver.aput_writes(
+                {"configurable": where}, [("__interrupt__", [raised])], str(uuid.uuid4()), WRITTEN
+            )
+            times.append(time.perf_counter() - start)
+
+    await asyncio.gather(*(some(saver) for saver in savers))
+    return times
 
 
-async def read_pages(threads: Threads) -> tuple[list[float], int]:
-    """Read every interrupt, page by page, as the sweep's full reading does."""
-    last, pages, waiting = None, [], 0
-    while True:
-        start = time.perf_counter()
-        page = await threads.raised_after(last, limit=PAGE)
-        pages.append((time.perf_counter() - start) * 1000)
-        waiting += sum(raised.pending for raised in page)
-        if len(page) < PAGE:
-            return pages, waiting
-        last = page[-1]
+@asynccontextmanager
+async def indexes(connection: Connection, *, on: bool) -> AsyncIterator[None]:
+    """With our indexes as they are, or as if there were none."""
+    names = [f"resumer_{name}_idx" for name in INDEXES]
+    await connection.execute(SWITCH, {"on": on, "names": names})
+    try:
+        yield
+    finally:
+        await connection.execute(SWITCH, {"on": True, "names": names})
 
 
-async def timed(work: Callable[[], Awaitable[Any]]) -> float:
-    """Milliseconds."""
-    start = time.perf_counter()
-    await work()
-    return (time.perf_counter() - start) * 1000
+async def wal_bytes(connection: Connection) -> float:
+    """Bytes that have been written to the log since the server was made."""
+    cursor = await connection.execute("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn as lsn")
+    [row] = await cursor.fetchall()
+    return float(row["lsn"])
 
 
-def percentiles(times: list[float]) -> dict[str, float]:
+def milliseconds(seconds: Sequence[float]) -> dict[str, float]:
     """Median and 99th percentile."""
-    ordered = sorted(times)
     return {
-        "p50": round(statistics.median(ordered), 2),
-        "p99": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], 2),
+        "p50": round(statistics.median(seconds) * 1000, 3),
+        "p99": round(percentile(seconds, 0.99) * 1000, 3),
+        "of": len(seconds),
     }
-
-
-def show(result: dict[str, Any]) -> None:
-    """One block for each size."""
-    ratio = result["locate_without_index_ms"] / result["locate_ms"]["p50"]
-    print(f"{result['threads']:>10,} threads, {result['checkpoints']:,} checkpoints")
-    print(f"  locate       {result['locate_ms']}  {ratio:,.0f} times faster than without index")
-    print(f"  locate index {result['locate_index']}, waiting index {result['waiting_index']}")
-    print(f"  page of {PAGE}  {result['page_ms']}")
-    print(f"  full reading {result['pages']} pages, {result['full_reading_s']} s")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, nargs="+", default=[10_000, 100_000])
-    asyncio.run(main(parser.parse_args().threads))
+    parser.add_argument(
+        "--folder", type=Path, help="keep the databases there, to measure them again"
+    )
+    given = parser.parse_args()
+    asyncio.run(main(given.threads, given.folder))
