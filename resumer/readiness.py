@@ -55,6 +55,8 @@ class Readiness:
         try:
             async with self.pool.connection(timeout=2.0) as connection:
                 await check_migrated(connection)
+                if await _is_read_only(connection):
+                    return [_READ_ONLY]
                 if not of_workers or await self._is_any_alive(connection):
                     return []
         except DatabaseNotReady as error:
@@ -73,3 +75,17 @@ class Readiness:
         )
         row = await cursor.fetchone()
         return bool(row and row["seen"])
+
+
+_READ_ONLY = (
+    "the database takes no writes, as a standby does: give the URL of the primary, or of all with "
+    "target_session_attrs=read-write"
+)
+
+
+async def _is_read_only(connection: Connection) -> bool:
+    cursor = await connection.execute(
+        "select current_setting('transaction_read_only')::boolean as yes"
+    )
+    row = await cursor.fetchone()
+    return bool(row and row["yes"])

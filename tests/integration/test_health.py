@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -47,6 +48,15 @@ async def test_deliveries_are_not_taken_without_tables(rig: Rig, web: Resumer) -
     """Before `resumer migrate`, and with the database away, another replica is the better one."""
     await rig.rows("alter table migrations rename to elsewhere")
     assert await statuses(web) == [200, 503, 503]
+
+
+async def test_deliveries_are_not_taken_where_nothing_can_be_written(rig: Rig) -> None:
+    """On a standby nothing could be recorded, and each delivery would be answered 503."""
+    name = urlsplit(rig.url).path.removeprefix("/")
+    await rig.rows(f'alter database "{name}" set default_transaction_read_only = on')
+    resumer = Resumer(database_url=rig.url, signing_secrets=[rig.looppause.secret], worker=False)
+    await rig.stack.enter_async_context(resumer.running())
+    assert await statuses(resumer) == [200, 503, 503]
 
 
 async def test_a_worker_is_ready_once_it_has_given_a_sign_of_life(
