@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def report(name: str, result: Mapping[str, Any]) -> None:
     machine = {
         "cores": os.cpu_count(),
         "python": platform.python_version(),
+        "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}Z",
         "versions": {package: version(package) for package in _TOLD},
     }
     print(json.dumps(result, indent=2))
