@@ -210,10 +210,10 @@ async def test_somebody_elses_run_is_waited_for(desk: Desk) -> None:
     desk.server.hold(thread.thread_id)
     proof = desk.looppause.decide(pause_id)
     [interrupt] = (await thread.client.threads.get_state(thread.thread_id))["interrupts"]
-    # Seen hibernating before their run begins.
+    # Seen hibernating before their run begins, if a sweep has not just done so.
     await desk.rows(
         "insert into pauses (pause_id, state, thread_id, interrupt_id, agent_id)"
-        " values (%s, 'waiting', %s, %s, 'payer')",
+        " values (%s, 'waiting', %s, %s, 'payer') on conflict do nothing",
         *(pause_id, thread.thread_id, interrupt["id"]),
     )
     await thread.client.runs.create(
