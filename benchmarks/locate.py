@@ -44,7 +44,7 @@ from benchmarks.hibernating import (
     timed,
     warm,
 )
-from benchmarks.report import percentile, report
+from benchmarks.report import milliseconds, report
 from resumer.db import Connection, connect, open_pool
 from resumer.embedded import embedded_postgres
 from resumer.migrate import INDEXES
@@ -251,15 +251,6 @@ async def wal_bytes(connection: Connection) -> float:
     cursor = await connection.execute("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn as lsn")
     [row] = await cursor.fetchall()
     return float(row["lsn"])
-
-
-def milliseconds(seconds: Sequence[float]) -> dict[str, float]:
-    """Median and 99th percentile."""
-    return {
-        "p50": round(statistics.median(seconds) * 1000, 3),
-        "p99": round(percentile(seconds, 0.99) * 1000, 3),
-        "of": len(seconds),
-    }
 
 
 if __name__ == "__main__":

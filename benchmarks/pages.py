@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -28,7 +27,7 @@ from urllib.parse import urlsplit
 
 from psycopg import sql
 
-from benchmarks.report import percentile, report
+from benchmarks.report import milliseconds, report
 from resumer.db import Pool, connect, open_pool
 from resumer.embedded import embedded_postgres
 from resumer.flows import FlowPauses, Flows
@@ -336,15 +335,6 @@ def seldom(side: Side) -> dict[str, Step]:
 def slowest(times: Mapping[str, Mapping[str, float]]) -> float:
     """The 99th percentile in milliseconds at the size where that is largest."""
     return max(each["p99"] for each in times.values())
-
-
-def milliseconds(seconds: Sequence[float]) -> dict[str, float]:
-    """Median and 99th percentile."""
-    return {
-        "p50": round(statistics.median(seconds) * 1000, 2),
-        "p99": round(percentile(seconds, 0.99) * 1000, 2),
-        "of": len(seconds),
-    }
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["percentile", "report"]
+__all__ = ["milliseconds", "percentile", "report"]
 
 _TOLD = (
     "looppause-resumer",
@@ -39,3 +40,12 @@ def percentile(values: Sequence[float], share: float) -> float:
     """The smallest of the values that this share of them does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def milliseconds(seconds: Sequence[float]) -> dict[str, float]:
+    """Median and 99th percentile of these times, and how many they are."""
+    return {
+        "p50": round(statistics.median(seconds) * 1000, 3),
+        "p99": round(percentile(seconds, 0.99) * 1000, 3),
+        "of": len(seconds),
+    }

@@ -8,8 +8,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-import psycopg
-from psycopg_pool import PoolTimeout
+from psycopg.errors import DeadlockDetected, SerializationFailure
+
+from .db import is_transient
 
 __all__ = ["Groups"]
 
@@ -94,7 +95,7 @@ class Groups(Generic[S, T, R]):
         return group
 
     def _failed(self, group: Sequence[_Item[T, R]], error: Exception) -> None:
-        is_outage = isinstance(error, _OUTAGES) and not isinstance(error, _CLASHES)
+        is_outage = is_transient(error) and not isinstance(error, _OWN_TROUBLE)
         for item in group:
             if is_outage or (len(group) == 1 and not isinstance(error, TimeoutError)):
                 item.fail(error)
@@ -112,9 +113,8 @@ class Groups(Generic[S, T, R]):
             item.succeed(result)
 
 
-_OUTAGES = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
-# Two statements got into each other's way: one row's trouble, whatever the database is like.
-_CLASHES = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+# A row that is locked, or two statements in each other's way: whatever the database is like.
+_OWN_TROUBLE = (TimeoutError, DeadlockDetected, SerializationFailure)
 
 
 @dataclass(frozen=True)

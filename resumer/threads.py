@@ -25,6 +25,8 @@ from .telemetry import get_logger
 __all__ = ["Threads", "key_range", "run_config", "was_refused"]
 
 log = get_logger()
+
+MOST_AT_ONCE = 100  # interrupts that one pause raised: hardly ever more
 KEY_BYTES = 64
 MARK = "resumer_pause_id"
 
@@ -65,10 +67,10 @@ class Threads:
         low, high = key_range(pause_id)
         parameters = {"low": low, "high": high, "pause_id": pause_id}
         async with self.pool.connection() as connection:
-            for most in ("100", "null"):  # hardly ever more than a hundred
+            for most in (str(MOST_AT_ONCE), "null"):
                 query = statement("locate").format(most=most)
                 rows = await (await connection.execute(query, parameters)).fetchall()
-                if len(rows) < 100:
+                if len(rows) < MOST_AT_ONCE:
                     break
         return [found for row in rows for found in _decode(row, pause_id, self.serializers)]
 
