@@ -23,6 +23,14 @@ IMPATIENT = """(() => {
 })()"""
 
 CHROMIUM = Path("/usr/bin/chromium")
+FEATURES = [
+    # Else a page that is closed while it goes elsewhere may never close:
+    # https://github.com/microsoft/playwright/issues/42068
+    "RenderDocument:level/crashed-frame",
+    # Playwright's own, which would be lost with the argument it gives.
+    "CDPScreenshotNewSurface",
+    "SkipListAccountsWithoutGaiaCookies",
+]
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -31,6 +39,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--enable-features={','.join(FEATURES)}",
 ]
 
 

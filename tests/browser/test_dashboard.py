@@ -365,6 +365,7 @@ def test_the_keyboard_alone_is_enough(service: Desk, ada: Page) -> None:
     expect(ada.get_by_role("dialog")).to_be_visible()
     tab_to(ada, ada.get_by_role("dialog").get_by_role("button", name="Retry"))
     ada.keyboard.press("Enter")
+    expect(ada.get_by_text("It is taken up again.")).to_be_visible()
     service.until(pause_id, "resumed")
 
 
