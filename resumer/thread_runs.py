@@ -77,7 +77,7 @@ class ThreadPauses:
         return act
 
 
-@dataclass(frozen=True)
+@dataclass
 class _ThreadRun:
     """One resume, or the rest of one that our own crash cut off."""
 
@@ -86,6 +86,7 @@ class _ThreadRun:
     graph: Any
     act: Resume | CarryOn
     before: Inspection
+    asks: bool = True  # when it stopped
 
     @property
     def place(self) -> Found:
@@ -100,9 +101,10 @@ class _ThreadRun:
         config = run_config(found.thread_id, self.record.pause_id, self.before.configurable)
         if isinstance(self.act, Resume):
             answer = for_gate(self.record, found.value, answer)
-            await threads.resume(self.graph, found, answer, config, strict=self.act.strict)
+            strict = self.act.strict
+            self.asks = await threads.resume(self.graph, found, answer, config, strict=strict)
         else:
-            await threads.carry_on(self.graph, config)
+            self.asks = await threads.carry_on(self.graph, config)
 
     def was_refused(self, error: Exception) -> bool:
         return was_refused(error)
@@ -112,6 +114,8 @@ class _ThreadRun:
 
     async def confirm(self, now: datetime) -> Outcome | Fault:
         found = self.act.found
+        if not self.asks and not found.checkpoint_ns:
+            return Resumed()  # each step was stored before the next one began
         seen = await self.side.threads.inspect(self.graph, found.thread_id)
         if found.interrupt_id in seen.pending:
             return Parked("not_advanced", "the thread still waits at the gate it was resumed at")

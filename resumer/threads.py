@@ -32,6 +32,7 @@ MARK = "resumer_pause_id"
 
 # LangGraph has no public name for it; unknown keys are ignored where it does not exist.
 _STRICT_RESUME = "__pregel_strict_resume"
+_INTERRUPT = "__interrupt__"
 _METADATA_OF_LANGGRAPH = frozenset(
     {"source", "step", "parents", "run_id", "writes", "counters_since_delta_snapshot", MARK}
 )
@@ -126,27 +127,35 @@ class Threads:
 
     async def resume(
         self, graph: Any, found: Found, answer: Any, config: dict[str, Any], *, strict: bool
-    ) -> None:
+    ) -> bool:
         """Answer this one interrupt and run the thread to its end or its next gate.
 
-        `strict` makes LangGraph refuse, before anything is written, an interrupt that is not
-        pending at the root graph.
+        Returns whether it asks anything then. `strict` makes LangGraph refuse, before anything is
+        written, an interrupt that is not pending at the root graph.
         """
         config["configurable"][_STRICT_RESUME] = strict
         command: Command[Any] = Command(resume={found.interrupt_id: answer})
-        await self._run(graph, command, config)
+        return await self._run(graph, command, config)
 
-    async def carry_on(self, graph: Any, config: dict[str, Any]) -> None:
-        """Finish a run that was cut off after its gate had been answered."""
-        await self._run(graph, None, config)
+    async def carry_on(self, graph: Any, config: dict[str, Any]) -> bool:
+        """Finish a run that was cut off after its gate had been answered.
 
-    async def _run(self, graph: Any, given: Any, config: dict[str, Any]) -> None:
+        Returns whether it asks anything then.
+        """
+        return await self._run(graph, None, config)
+
+    async def _run(self, graph: Any, given: Any, config: dict[str, Any]) -> bool:
+        asks = False
         try:
-            await self.attach(graph).ainvoke(given, config, durability="sync")
+            async for update in self.attach(graph).astream(
+                given, config, stream_mode="updates", durability="sync"
+            ):
+                asks = asks or _INTERRUPT in update
         except Exception:
             # A node that failed may have left a gated call behind that is still at work.
             await until_calls_end(config["configurable"]["thread_id"])
             raise
+        return asks
 
     def attach(self, graph: Any) -> Any:
         """The graph with a saver of ours, leaving the user's object alone."""

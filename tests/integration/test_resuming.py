@@ -12,6 +12,7 @@ from langgraph.types import Command, Send, interrupt
 
 from looppause_sdk.langgraph import route_on_gate
 from looppause_sdk.testing import FakeLoopPause
+from resumer.threads import Threads
 from tests import agents
 from tests.agents import State
 from tests.integration.conftest import Rig, until
@@ -232,6 +233,29 @@ async def test_two_gates_in_a_row_need_two_answers(rig: Rig) -> None:
     await rig.deliver(resumer, rig.looppause.decide(second))
     await rig.until_state(second, "resumed")
     assert len(rig.ledger.payments) == 1
+
+
+async def test_a_thread_is_looked_at_again_only_if_it_asks_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run that ends at no gate has stored is known without reading it back."""
+    looks: list[str] = []
+    inspect = Threads.inspect
+
+    async def counted(threads: Threads, graph: Any, thread_id: str) -> Any:
+        looks.append(thread_id)
+        return await inspect(threads, graph, thread_id)
+
+    monkeypatch.setattr(Threads, "inspect", counted)
+    graph = _two_gates(rig)
+    resumer = await rig.receiver({"procurement": graph})
+    [first] = await rig.hibernate(graph, "t1")
+    await rig.deliver(resumer, rig.looppause.decide(first))
+    [second] = (await rig.until_state(first, "resumed"))["next_pauses"]
+    assert len(looks) == 2
+    await rig.deliver(resumer, rig.looppause.decide(second))
+    await rig.until_state(second, "resumed")
+    assert len(looks) == 3
 
 
 def _parallel_gates(rig: Rig, slow: Any = None) -> Any:
