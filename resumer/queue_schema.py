@@ -15,7 +15,7 @@ from psycopg import errors
 
 from .db import Connection
 from .errors import DatabaseNotReady
-from .schema_change import change
+from .schema_change import build_index, change
 from .sql import statement
 from .telemetry import get_logger
 
@@ -48,6 +48,16 @@ async def migrate_queue(connection: Connection, *, finish: bool = False) -> None
     for name in _due(scripts(), done, finish=finish):
         await change(connection, name, _script(name), _RECORD, {"names": [name]})
         log.info("queue_migrated", script=name)
+    await _keep_fetching_fast(connection)
+
+
+async def _keep_fetching_fast(connection: Connection) -> None:
+    """Let a worker find its next job in the same time however many wait, or waited until now.
+
+    Not a migration that is done once: a later script may make Procrastinate's functions anew.
+    """
+    await build_index(connection, "resumer_jobs_lock_idx", statement("queue_lock_index"))
+    await connection.execute(statement("queue_never_sort"))
 
 
 async def check_queue_migrated(connection: Connection) -> None:

@@ -13,7 +13,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt
 
 from looppause_sdk.proof import Proof
-from resumer.db import Pool, connect, open_pool
+from resumer.db import Connection, Pool, connect, open_pool
 from resumer.flows import FlowPauses, Flows
 from resumer.model import Found, Parked, Resumed, State, Waiting
 from resumer.operator.narrowing import Key
@@ -276,3 +276,51 @@ async def test_what_was_pruned_is_looked_up_by_its_digest(filled_url: str) -> No
         )
         [row] = await cursor.fetchall()
     assert row == {"seq_scan": 0, "idx_scan": 10}
+
+
+async def test_a_job_is_found_without_reading_those_that_wait_or_are_gone(
+    database_url: str,
+) -> None:
+    """However the queue grew since it was last counted, and whatever a worker planned then."""
+    async with await connect(database_url, schema="resumer") as connection:
+        await connection.execute("alter table procrastinate_jobs set (autovacuum_enabled = false)")
+        await connection.execute("insert into procrastinate_workers default values")
+    most = 0
+    for waiting in (20, *[400] * 6, 5_000):
+        async with await connect(database_url, schema="resumer") as worker:
+            await worker.execute(_ENQUEUE, (waiting,))
+            for _ in range(min(waiting, 400)):
+                most = max(most, await _rows_read_for_a_job(worker))
+    assert most < 30
+
+
+_ENQUEUE = """
+insert into procrastinate_jobs (queue_name, task_name, lock, args)
+select 'resume', 'resume', 'pause_' || gen_random_uuid(), '{}' from generate_series(1, %s)
+"""
+
+
+async def _rows_read_for_a_job(worker: Connection) -> int:
+    """Take a job and end it."""
+    before = await _rows_read(worker)
+    cursor = await worker.execute(
+        "select id from procrastinate_fetch_job_v2("
+        "array['resume'], (select max(id) from procrastinate_workers))"
+    )
+    job = await cursor.fetchone()
+    assert job is not None
+    assert job["id"] is not None
+    read = await _rows_read(worker) - before
+    await worker.execute("select procrastinate_finish_job_v1(%s, 'succeeded', true)", (job["id"],))
+    return read
+
+
+async def _rows_read(worker: Connection) -> int:
+    """What the session has read of the queue and not yet reported."""
+    cursor = await worker.execute(
+        "select coalesce(sum(seq_tup_read + idx_tup_fetch), 0)::int as rows"
+        " from pg_stat_xact_user_tables where relid = 'procrastinate_jobs'::regclass"
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row["rows"])
