@@ -11,6 +11,7 @@ from typing import Any
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.constants import TAG_HIDDEN
 from langgraph.errors import is_invalid_resume
 from langgraph.types import Command, Interrupt
 
@@ -130,8 +131,8 @@ class Threads:
     ) -> bool:
         """Answer this one interrupt and run the thread to its end or its next gate.
 
-        Returns whether it asks anything then. `strict` makes LangGraph refuse, before anything is
-        written, an interrupt that is not pending at the root graph.
+        Returns whether it may ask something then. `strict` makes LangGraph refuse, before anything
+        is written, an interrupt that is not pending at the root graph.
         """
         config["configurable"][_STRICT_RESUME] = strict
         command: Command[Any] = Command(resume={found.interrupt_id: answer})
@@ -140,14 +141,15 @@ class Threads:
     async def carry_on(self, graph: Any, config: dict[str, Any]) -> bool:
         """Finish a run that was cut off after its gate had been answered.
 
-        Returns whether it asks anything then.
+        Returns whether it may ask something then.
         """
         return await self._run(graph, None, config)
 
     async def _run(self, graph: Any, given: Any, config: dict[str, Any]) -> bool:
-        asks = False
+        attached = self.attach(graph)
+        asks = TAG_HIDDEN in (attached.config or {}).get("tags", ())  # nothing is told of it then
         try:
-            async for update in self.attach(graph).astream(
+            async for update in attached.astream(
                 given, config, stream_mode="updates", durability="sync"
             ):
                 asks = asks or _INTERRUPT in update

@@ -7,6 +7,7 @@ import copy
 from typing import Any
 
 import pytest
+from langgraph.constants import TAG_HIDDEN
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Send, interrupt
 
@@ -235,10 +236,14 @@ async def test_two_gates_in_a_row_need_two_answers(rig: Rig) -> None:
     assert len(rig.ledger.payments) == 1
 
 
-async def test_a_thread_is_looked_at_again_only_if_it_asks_again(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("tags", "most"), [([], 3), ([TAG_HIDDEN], 4)], ids=["plain", "hidden"])
+async def test_a_thread_is_looked_at_again_only_if_it_may_ask_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, tags: list[str], most: int
 ) -> None:
-    """What a run that ends at no gate has stored is known without reading it back."""
+    """What a run that ends at no gate has stored is known without reading it back.
+
+    Of a graph that is hidden from traces LangGraph does not tell whether it asks.
+    """
     looks: list[str] = []
     inspect = Threads.inspect
 
@@ -247,7 +252,7 @@ async def test_a_thread_is_looked_at_again_only_if_it_asks_again(
         return await inspect(threads, graph, thread_id)
 
     monkeypatch.setattr(Threads, "inspect", counted)
-    graph = _two_gates(rig)
+    graph = _two_gates(rig).with_config(tags=tags)
     resumer = await rig.receiver({"procurement": graph})
     [first] = await rig.hibernate(graph, "t1")
     await rig.deliver(resumer, rig.looppause.decide(first))
@@ -255,7 +260,7 @@ async def test_a_thread_is_looked_at_again_only_if_it_asks_again(
     assert len(looks) == 2
     await rig.deliver(resumer, rig.looppause.decide(second))
     await rig.until_state(second, "resumed")
-    assert len(looks) == 3
+    assert len(looks) == most
 
 
 def _parallel_gates(rig: Rig, slow: Any = None) -> Any:
