@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.config import get_config
 from langgraph.graph import START, StateGraph
+from langgraph.pregel._runner import FuturesDict
 from langgraph.types import Command
 
 from looppause_sdk import GateError, LoopPauseUnavailable
@@ -76,6 +78,25 @@ def by_ainvoke(graph: Any, given: Any, config: Any) -> Any:
 
 
 # -- hibernating -------------------------------------------------------------------------------
+
+
+def test_a_list_of_tasks_that_grows_while_it_is_read_stops_no_gate(
+    looppause: FakeLoopPause, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LangGraph reads it in the threads of `invoke` without a lock; seen once in many runs."""
+    items = FuturesDict.items
+
+    def grown(futures: Any) -> Any:
+        if sys._getframe(1).f_code.co_name == "_call":
+            raise RuntimeError("dictionary changed size during iteration")
+        return items(futures)
+
+    monkeypatch.setattr(FuturesDict, "items", grown)
+    graph = fan_out(gate(client_of(looppause)), list(range(4)), InMemorySaver())
+    by_invoke(graph, {}, on("t"))
+    assert len(set(asked(graph))) == 4
+    by_invoke(graph, answers(graph, looppause), on("t"))
+    assert graph.get_state(on("t")).next == ()
 
 
 @pytest.mark.parametrize("limits", [{}, {"max_concurrency": 2}], ids=["unlimited", "slots"])

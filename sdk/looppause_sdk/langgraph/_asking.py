@@ -83,7 +83,12 @@ def remembered(question: Question, ask: Ask) -> Memo:
     try:
         future, patience = _start_later(question, ask), LOOP_SECONDS if _has_slots() else None
     except RuntimeError:  # under `invoke`, where LangGraph takes no async task
-        future, patience = _start_now(question, ask), START_SECONDS
+        try:
+            future, patience = _start_now(question, ask), START_SECONDS
+        except RuntimeError as error:
+            if _GREW not in str(error):
+                raise
+            return ask.now(question)
     if isinstance(future, asyncio.Future):
         future.cancel()
         raise GateError(
@@ -105,6 +110,11 @@ async def aremembered(question: Question, ask: Ask | AsyncAsk) -> Memo:
 
 # LangGraph finds the memo by the task's name and its place among the node's tasks. Both forms
 # share them, so that a thread may hibernate in one and be resumed in the other.
+
+
+# What Python says when LangGraph reads its list of tasks in one thread while a gate of another adds
+# one to it. Nothing was sent then.
+_GREW = "changed size during iteration"
 
 
 def _start_now(question: Question, ask: Ask) -> Any:
